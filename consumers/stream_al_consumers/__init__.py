@@ -1,0 +1,1 @@
+"""The processes around the library: command line, service, HTTP, Kafka."""

@@ -1,0 +1,1 @@
+"""The seam between the engine and the world: one protocol, several logs."""

@@ -1,0 +1,1 @@
+"""Online models behind one protocol."""

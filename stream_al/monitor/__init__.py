@@ -1,0 +1,1 @@
+"""What is measured: estimates, curves, accuracy. Pure functions and small accumulators."""
