@@ -1,0 +1,135 @@
+"""Answered requests as the reply log shows them, and the estimate over their last window.
+
+A function of the reply log alone: every replica and every replay gives the same number.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stream_al.monitor.estimate import Estimate, interval, labelled_only
+from stream_al.ticket import Ticket
+
+WINDOW = 400
+"""Matured answered requests in the estimate."""
+KEPT = 2_000
+MATURE = 0.95
+"""A request is matured when it is older than this quantile of the seen delays."""
+
+
+class Answered(NamedTuple):
+    """One answered request; sorts by ask order."""
+
+    asked_at: int
+    partition: int
+    asked: int
+    loss: float
+    weight: float
+    inverse_total: float
+    floor_blocked: int
+    floor: bool
+    event_offset: int
+
+
+class Accuracy(NamedTuple):
+    """The estimate with all that should stand beside it.
+
+    Attributes
+    ----------
+    hajek : Estimate
+        Accuracy over all events of the window, with its 95 % interval.
+    labelled_only : Estimate
+        Accuracy over the labelled events: biased, for comparison.
+    response_rate : float
+        Answered share of the window's requests.
+    withheld : bool
+        True where a floor coin found no token in the window: no number should be shown.
+    first, last : Answered or None
+        The ends of the window.
+    """
+
+    hajek: Estimate
+    labelled_only: Estimate
+    response_rate: float
+    withheld: bool
+    first: Answered | None
+    last: Answered | None
+
+
+class AnswerBook:
+    """The last answered requests by ask order, and the last delays."""
+
+    def __init__(self) -> None:
+        self._book: list[Answered] = []
+        self._delays: deque[int] = deque(maxlen=WINDOW)
+
+    def enter(self, ticket: Ticket, label: str, delay_ms: int) -> None:
+        """Judge the served prediction of one request against the label that people gave."""
+        loss = 0.0 if ticket.served == label else 1.0
+        totals = ticket.totals
+        insort(
+            self._book,
+            Answered(
+                ticket.asked_at,
+                ticket.partition,
+                totals.asked,
+                loss,
+                1.0 / ticket.propensity,
+                totals.inverse_propensity,
+                totals.floor_blocked,
+                ticket.channel == "floor",
+                ticket.offset,
+            ),
+        )
+        self._delays.append(delay_ms)
+        if len(self._book) > KEPT:
+            del self._book[0]
+
+    def window(self, now: int) -> list[Answered]:
+        """Return the last 400 matured answered requests in ask order, at a log time."""
+        if not self._delays:
+            return []
+        # the order statistic at or above the quantile: no interpolation between two delays
+        ordered = sorted(self._delays)
+        horizon = now - ordered[min(len(ordered) - 1, int(MATURE * len(ordered)))]
+        end = len(self._book)
+        while end and self._book[end - 1].asked_at > horizon:
+            end -= 1
+        return self._book[max(0, end - WINDOW) : end]
+
+    def accuracy(self, now: int) -> Accuracy:
+        """Return the estimate over the window at a log time."""
+        window = self.window(now)
+        losses = np.array([a.loss for a in window])
+        weights = np.array([a.weight for a in window])
+        asked = blocked = 0
+        for partition in {a.partition for a in window}:
+            part = [a for a in window if a.partition == partition]
+            asked += part[-1].asked - part[0].asked + 1
+            blocked += part[-1].floor_blocked - part[0].floor_blocked
+        return Accuracy(
+            interval(losses, weights),
+            labelled_only(losses),
+            len(window) / asked if asked else 0.0,
+            blocked > 0,
+            window[0] if window else None,
+            window[-1] if window else None,
+        )
+
+    def delay_quantile(self, share: float) -> float | None:
+        """Return a quantile of the last delays in ms, None before the first."""
+        return float(np.quantile(np.array(self._delays), share)) if self._delays else None
+
+    def dump(self) -> dict[str, Any]:
+        """Return the state as JSON values."""
+        return {"book": [list(a) for a in self._book], "delays": list(self._delays)}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`dump` returned."""
+        self._book = [Answered(*row) for row in state["book"]]
+        self._delays = deque(state["delays"], maxlen=WINDOW)

@@ -1,0 +1,102 @@
+"""From a configuration to an engine: the one place where the parts are put together."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from stream_al.engine import Engine, EngineOptions
+from stream_al.errors import ConfigurationError
+from stream_al.learner import Learner, LearnerOptions
+from stream_al.log.protocol import Log
+from stream_al.models.registry import make_model
+from stream_al.outputs import OutputWriter
+from stream_al.query.policy import POLICIES, QueryPolicy
+from stream_al.query.scores import SCORES, Score
+from stream_al.settings import Settings
+from stream_al.ticket import TicketOffice
+
+
+def build_learner(settings: Settings) -> Learner:
+    """Return an unfitted learner: fold the reply log into it, or load a base."""
+    task, labels, model = settings.task, settings.labels, settings.model
+    options = LearnerOptions(
+        labels=task.labels,
+        open_labels=task.open_labels,
+        positive=task.positive,
+        accepted_for_ms=1000 * labels.accepted_for_seconds,
+        organic=labels.organic,
+        organic_cap=labels.organic_cap_per_class,
+        column_limit=model.columns,
+        scale_memory=model.scale_memory,
+        encoding=settings.encoding(),
+    )
+    office = TicketOffice(settings.events_topic(), settings.secrets())
+    return Learner(make_model(model.name, len(task.labels), settings.seed), office, options)
+
+
+def build_engine(
+    settings: Settings, log: Log, learner: Learner | None = None, policy: QueryPolicy | None = None
+) -> Engine:
+    """Return an engine on a log.
+
+    Parameters
+    ----------
+    settings : Settings
+    log : Log
+    learner : Learner, optional
+        One that has folded something already; an unfitted one otherwise.
+    policy : QueryPolicy, optional
+        In place of the configured one.
+
+    Raises
+    ------
+    ConfigurationError
+        A policy, score or model is not known.
+    """
+    query = settings.query
+    learner = learner or build_learner(settings)
+    if policy is None:
+        if query.policy not in POLICIES:
+            raise ConfigurationError(f"query.policy is {query.policy!r}; expected one of {sorted(POLICIES)}")
+        policy = POLICIES[query.policy](
+            settings.budget(), settings.seed, (query.score, settings.model.name, settings.task.positive)
+        )
+    writer = OutputWriter(
+        learner,
+        predictions=settings.outputs.predictions,
+        overlap=query.overlap,
+        ttl_seconds=settings.labels.ttl_seconds,
+        guidelines=settings.task.guidelines,
+        suggestion_share=query.suggestion_share,
+        seed=settings.seed,
+    )
+    options = EngineOptions(
+        seed=settings.seed,
+        max_batch=settings.engine.max_batch,
+        fold_seconds=settings.engine.fold_milliseconds / 1000,
+        near_duplicates=query.near_duplicates,
+        encoding=settings.encoding(),
+        event_map=settings.events.map,
+    )
+    return Engine(log, learner, policy, find_score(query.score), writer, options)
+
+
+def find_score(name: str) -> Score:
+    """Return a score by its name, or by the dotted path of a function ``mypkg.mod:score``.
+
+    Raises
+    ------
+    ConfigurationError
+        There is none of that name.
+    """
+    if name in SCORES:
+        return SCORES[name]
+    module, _, attribute = name.partition(":")
+    if attribute:
+        try:
+            found: Callable[..., object] = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ConfigurationError(f"query.score {name!r} cannot be imported: {error}") from error
+        return found  # type: ignore[return-value]  # the user's promise; check_score tells
+    raise ConfigurationError(f"query.score is {name!r}; expected one of {sorted(SCORES)} or mypkg.mod:score")

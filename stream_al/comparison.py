@@ -1,0 +1,211 @@
+"""The rule against random sampling at the same number of learned labels, over several seeds.
+
+What counts is the number of labels that the model has *learned*: with people who answer late or never,
+equal budgets are not equal labels. So the rule runs first; then a simple random sample of the stream is
+asked about that is just large enough for as many labels to arrive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from stream_al.annotators import Annotators
+from stream_al.monitor.accuracy import pr_auc, precision_at_1pct
+from stream_al.query.coin import Coin
+from stream_al.query.listed import ListedPolicy
+from stream_al.settings import Settings
+from stream_al.simulate import (
+    Plan,
+    Progress,
+    Run,
+    Simulation,
+    Trace,
+    due_row,
+    event_id,
+    person_id,
+)
+from stream_al.table import Table
+
+SCHEMA = 1
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One seed: the rule and, unless left out, random sampling at equal learned labels."""
+
+    seed: int
+    rule: Run
+    random: Run | None
+
+
+def compare_seed(
+    table: Table,
+    settings: Settings,
+    people: Annotators,
+    plan: Plan,
+    *,
+    baseline: bool = True,
+    progress: Progress | None = None,
+    trace: Trace | None = None,
+) -> Pair:
+    """Run the rule, then the random baseline that learns as many labels."""
+    simulation = Simulation(table, settings, people, plan)
+    rule = simulation(progress, trace)
+    random = None
+    if baseline:
+        sample = random_sample(simulation, rule.learned)
+        policy = ListedPolicy(settings.budget(), sample, rule.events)
+        random = Simulation(table, settings, people, plan, policy)(progress)
+    return Pair(settings.seed, rule, random)
+
+
+def random_sample(simulation: Simulation, learned: int) -> list[str]:
+    """Return ids of a simple random sample just large enough for so many labels to be learned in time.
+
+    The stream is walked in a random order (a coin for every event) until enough of the visited events
+    would be answered before the end.
+    """
+    table, people, times = simulation.table, simulation.people, simulation.times
+    first, end, tick = simulation.first, simulation.end, simulation.plan.tick
+    last_fold = end - 1 if tick is None else first + (end - 1 - first) // tick * tick
+    coin = Coin("baseline", simulation.settings.seed)
+    ids = {i: event_id(table, i) for i in range(first, end)}
+    order = sorted(ids, key=lambda i: coin(ids[i]))
+    chosen: list[str] = []
+    for i in order:
+        if learned <= 0:
+            break
+        chosen.append(ids[i])
+        votes = [
+            people.answer(person_id(ids[i], number), table.label(i), [])
+            for number in range(simulation.settings.query.overlap)
+        ]
+        arrives = [
+            vote is not None and due_row(times, i, vote.delay, people.delay.unit) <= last_fold
+            for vote in votes
+        ]
+        learned -= all(arrives)
+    return chosen
+
+
+def report(pairs: Sequence[Pair], settings: Settings) -> dict[str, Any]:
+    """Return the result as JSON values: the contract of ``simulate --json`` and ``demo --json``.
+
+    Every figure is the mean over seeds; ``standard_error`` and ``per_seed`` stand beside it.
+    """
+    budget = settings.budget()
+    rules = [_figures(pair.rule, settings) for pair in pairs]
+    result = _mean(rules)
+    result = {"schema": SCHEMA, "seeds": [pair.seed for pair in pairs], **result}
+    result["labels"]["bound"] = budget.bound()
+    baselines = [_figures(pair.random, settings) for pair in pairs if pair.random is not None]
+    if baselines:
+        result["baseline"] = {"random": _mean(baselines)}
+        result["efficiency"] = _efficiency(rules, baselines)
+    if len(pairs) > 1:
+        result["standard_error"] = _standard_error(rules)
+        result["per_seed"] = [
+            {"seed": pair.seed, **figures} for pair, figures in zip(pairs, rules, strict=True)
+        ]
+        if baselines:
+            result["baseline"]["random"]["per_seed"] = baselines
+    result["config"] = settings.model_dump(mode="json", exclude={"ticket_keys"})
+    return result
+
+
+def _figures(run: Run, settings: Settings) -> dict[str, Any]:
+    matrix = run.confusion
+    accuracy: dict[str, float | None] = {
+        "prequential": matrix.accuracy,
+        "balanced": matrix.balanced_accuracy,
+        "kappa": matrix.kappa,
+    }
+    if run.positive_probability is not None and run.positive_truth is not None:
+        accuracy["pr_auc"] = _number(pr_auc(run.positive_truth, run.positive_probability))
+        accuracy["precision_at_1pct"] = _number(
+            precision_at_1pct(run.positive_truth, run.positive_probability)
+        )
+    delays = np.array(run.delays_events or [0])
+    figures: dict[str, Any] = {
+        "events": run.events,
+        "labels": {
+            "budget": settings.query.budget,
+            "asked": run.asked,
+            "answered": run.answered,
+            "learned": run.learned,
+            "share": run.asked * settings.query.overlap / run.events,
+            "worst_excess": run.worst_excess,
+            "unpaid_debt": run.unpaid_debt,
+        },
+        "accuracy": accuracy,
+        "estimate": {name: _number(value) for name, value in run.estimate.items()},
+        "effective_delay_events": {
+            "p50": float(np.quantile(delays, 0.5)),
+            "p95": float(np.quantile(delays, 0.95)),
+        },
+        "curve": [{"events": p.events, "labels": p.labels, "accuracy": p.accuracy} for p in run.curve],
+        "events_per_second": run.events / max(run.seconds, 1e-9),
+    }
+    if run.holdout:
+        figures["holdout"] = {
+            "initial": run.holdout[0][1],
+            "final": run.holdout[-1][1],
+            "curve": [{"labels": labels, "accuracy": value} for labels, value in run.holdout],
+        }
+    return figures
+
+
+def _efficiency(rules: Sequence[dict[str, Any]], baselines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the paired gain in kappa and accuracy with Student's interval over seeds."""
+    gains: dict[str, Any] = {
+        "labels_difference": max(
+            abs(r["labels"]["learned"] - b["labels"]["learned"])
+            for r, b in zip(rules, baselines, strict=True)
+        )
+    }
+    for name in ("kappa", "prequential"):
+        gain = np.array(
+            [r["accuracy"][name] - b["accuracy"][name] for r, b in zip(rules, baselines, strict=True)]
+        )
+        found: dict[str, float | None] = {"gain": float(gain.mean()), "lower": None, "upper": None}
+        if len(gain) > 1:
+            half = student.ppf(0.5 + CONFIDENCE / 2, len(gain) - 1) * gain.std(ddof=1) / math.sqrt(len(gain))
+            found["lower"], found["upper"] = float(gain.mean() - half), float(gain.mean() + half)
+        gains[name] = found
+    return gains
+
+
+def _mean(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the element-wise mean of equally shaped results; curves are the first seed's."""
+    mean: dict[str, Any] = _combine(rows, lambda values: float(np.mean(values)))
+    return mean
+
+
+def _standard_error(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    errors = _combine(rows, lambda values: float(np.std(values, ddof=1) / math.sqrt(len(values))))
+    return {name: value for name, value in errors.items() if name not in ("curve", "events")}
+
+
+def _combine(rows: Sequence[Any], how: Callable[[list[float]], float]) -> Any:
+    head = rows[0]
+    if isinstance(head, dict):
+        return {name: _combine([row[name] for row in rows], how) for name in head}
+    if isinstance(head, list):
+        return head
+    numbers = [row for row in rows if row is not None]
+    if not numbers:
+        return None
+    if all(isinstance(n, int) for n in numbers) and len(set(numbers)) == 1 and how([1.0, 1.0]) == 1.0:
+        return numbers[0]
+    return how(numbers) if len(numbers) > 1 or how([1.0, 1.0]) == 1.0 else None
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)

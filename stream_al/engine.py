@@ -1,0 +1,470 @@
+"""The engine: fold the replies, poll events, encode, score, decide, commit, adopt.
+
+One tick is one micro-batch and one atomic commit; what the tick decided is adopted in memory only after
+the log has taken it. All that is remembered between two ticks is either in the committed state of a
+partition or a fold of a log, so a crash anywhere loses nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+
+from stream_al.decode import DecodedEvent, decode_event, decode_mapped
+from stream_al.encode import EncodedInput, EncodingOptions, encode, from_message
+from stream_al.errors import CommitLost, InvalidMessage, WrongTopic
+from stream_al.learner import Learner, Scored
+from stream_al.log.protocol import (
+    LABEL_REPLIES,
+    LABEL_REQUESTS,
+    Batch,
+    Log,
+    Output,
+    Progress,
+    Record,
+)
+from stream_al.mapping import EventMap
+from stream_al.outputs import OutputWriter, dead_letter_output
+from stream_al.query.coin import Coin
+from stream_al.query.policy import Decision, QueryPolicy, ScoredEvent
+from stream_al.query.reservoir import SIZE as RESERVOIR_SIZE
+from stream_al.query.reservoir import Projection, Reservoir
+from stream_al.query.scores import Score, ScoreContext, risk
+from stream_al.query.state import QueryState
+from stream_al.query.window import SCALE
+
+FOLD_CHUNK = 256
+WRONG_TOPIC_AFTER = 1_000
+SAMPLE_FLOOR = 0.002
+SAMPLE_FIRST = 256
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How the engine runs; everything that changes outputs is also part of the query configuration.
+
+    Attributes
+    ----------
+    max_batch : int
+        Events a tick at most.
+    fold_seconds : float
+        Time for folding replies while events wait.
+    poll_seconds : float
+        How long one poll may wait for events.
+    """
+
+    seed: int = 0
+    max_batch: int = 500
+    fold_seconds: float = 0.1
+    poll_seconds: float = 0.05
+    near_duplicates: bool = True
+    encoding: EncodingOptions = field(default_factory=EncodingOptions)
+    event_map: EventMap | None = None
+
+
+@dataclass(slots=True)
+class Tick:
+    """What one tick did: for metrics, progress bars and tests.
+
+    Attributes
+    ----------
+    committed : bool
+        False where there was nothing to do, or the commit was lost.
+    decided : list of (partition, event, decision)
+        In offset order within a partition.
+    stage_seconds : dict
+        Time by stage.
+    """
+
+    committed: bool = False
+    restored: bool = False
+    lost: bool = False
+    events: int = 0
+    dead_letters: int = 0
+    asked: int = 0
+    model_version: int = 0
+    decided: list[tuple[int, DecodedEvent, Decision]] = field(default_factory=list)
+    scored: Scored | None = None
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Partition:
+    """Memory of one owned partition: valid until the log says otherwise."""
+
+    state: QueryState
+    next_offset: int
+    requests: list[EncodedInput]
+    reservoir: Reservoir | None = None
+    embedded_at: int = -1
+
+
+@dataclass(slots=True)
+class _Work:
+    """One partition's share of a tick."""
+
+    partition: int
+    records: Sequence[Record]
+    valid: list[tuple[Record, DecodedEvent]] = field(default_factory=list)
+    encoded: list[EncodedInput] = field(default_factory=list)
+    invalid: list[tuple[Record, InvalidMessage]] = field(default_factory=list)
+
+
+class Engine:
+    """A streaming active learner over a log.
+
+    Parameters
+    ----------
+    log : Log
+    learner : Learner
+    policy : QueryPolicy
+    score : Score
+        What the policy ranks, unless a class is rare: then `risk`.
+    writer : OutputWriter
+        Makes predictions, requests and samples.
+    options : EngineOptions
+
+    Notes
+    -----
+    Same events, same committed state, same sequence of model positions: byte-identical outputs,
+    however the stream is cut into polls.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        learner: Learner,
+        policy: QueryPolicy,
+        score: Score,
+        writer: OutputWriter,
+        options: EngineOptions,
+    ) -> None:
+        self.log = log
+        self.learner = learner
+        self.policy = policy
+        self.options = options
+        self._score = score
+        self._writer = writer
+        self._sample_coin = Coin("sample", options.seed)
+        self._project = Projection(options.seed)
+        self._memory: dict[int, _Partition] = {}
+        self._rejected: list[tuple[Record, InvalidMessage]] = []
+        self._held: dict[int, list[Record]] = {}
+        self._seen_valid = False
+        self._seen_invalid = 0
+
+    @property
+    def states(self) -> dict[int, QueryState]:
+        """Committed state of every owned partition; not to be changed."""
+        return {p: memory.state for p, memory in self._memory.items()}
+
+    def tick(self, fold: Callable[[], None] | None = None) -> Tick:
+        """Do one micro-batch: everything in it is committed at once, or nothing is.
+
+        Parameters
+        ----------
+        fold : callable, optional
+            Replaces the folding of what has arrived; a replay folds to the recorded position.
+
+        Raises
+        ------
+        WrongTopic
+            The first 1,000 records since the start hold no valid event.
+        """
+        tick = Tick()
+        clock = _StageClock(tick.stage_seconds)
+        if self._memory:
+            (fold or self.fold_arrived)()
+        clock.lap("fold")
+        batch = self.log.poll(self.options.max_batch, self.options.poll_seconds)
+        clock.lap("poll")
+        if batch.restored is not None:
+            self._restore(batch.restored)
+            tick.restored = True
+            return tick
+        work = self._decode(self._take(batch))
+        clock.lap("decode")
+        if work is None or not (work or self._rejected):
+            return tick
+        tick.model_version = self.learner.position
+        outputs, drafts = self._decide(work, tick, clock)
+        progress = {
+            p: Progress(draft.next_offset, self.policy.encode(draft.state)) for p, draft in drafts.items()
+        }
+        clock.lap("encode out")
+        if not progress:
+            return tick
+        try:
+            self.log.commit(batch, outputs, progress)
+        except CommitLost:
+            tick.lost = True
+            self._held.clear()
+            return tick
+        clock.lap("commit")
+        self._memory.update(drafts)
+        if 0 in drafts:
+            self._rejected.clear()
+        tick.committed = True
+        return tick
+
+    # ---- the two folds ------------------------------------------------------------------------
+
+    def fold_arrived(self) -> None:
+        """Fold replies for at most the configured time; the rest waits for the next tick."""
+        deadline = time.monotonic() + self.options.fold_seconds
+        while self.fold_some() and time.monotonic() < deadline:
+            pass
+
+    def fold_some(self, before: int | None = None) -> bool:
+        """Fold one chunk of the reply log, up to a position if given; return whether there was any."""
+        room = FOLD_CHUNK if before is None else min(FOLD_CHUNK, before - self.learner.position)
+        records = self.log.tail(LABEL_REPLIES, 0, self.learner.position, room) if room > 0 else []
+        if before is not None:
+            records = [record for record in records if record.offset < before]
+        self.learner.fold(records, self._reject)
+        return bool(records)
+
+    def _reject(self, record: Record, error: InvalidMessage) -> None:
+        """Keep a bad reply for its dead letter; only the owner of partition 0 writes it, once."""
+        owner = self._memory.get(0)
+        if owner is not None and record.offset >= owner.state.reply_position:
+            self._rejected.append((record, error))
+
+    def _restore(self, restored: Mapping[int, Progress]) -> None:
+        """Replace all memory by what the log has committed, and fold at least as far as it had been."""
+        self._held.clear()
+        self._memory = {
+            partition: _Partition(
+                self.policy.decode(committed.state), committed.next_offset, self._last_requests(partition)
+            )
+            for partition, committed in restored.items()
+        }
+        folded = max((memory.state.model_version for memory in self._memory.values()), default=0)
+        while self.learner.position < folded and self.fold_some():
+            pass
+        owner = self._memory.get(0)
+        self._rejected = [
+            pair
+            for pair in self._rejected
+            if owner is not None and pair[0].offset >= owner.state.reply_position
+        ]
+
+    def _last_requests(self, partition: int) -> list[EncodedInput]:
+        """Return the inputs of the last 64 requests of a partition, oldest first."""
+        first, end = self.log.bounds(LABEL_REQUESTS, partition)
+        reach = RESERVOIR_SIZE
+        while True:
+            start = max(first, end - reach)
+            records = self.log.tail(LABEL_REQUESTS, partition, start, max(1, end - start))
+            if len(records) >= RESERVOIR_SIZE or start == first:
+                break
+            reach *= 4  # offsets are not dense on every log
+        return [
+            from_message(self.learner.office.verify(self._writer.ticket_of(record.value)).input)
+            for record in records[-RESERVOIR_SIZE:]
+        ]
+
+    # ---- events in ----------------------------------------------------------------------------
+
+    def _take(self, batch: Batch) -> dict[int, list[Record]]:
+        """Return the batch behind what was held back while nothing valid had been seen."""
+        taken = {p: list(records) for p, records in batch.records.items()}
+        for partition, held in self._held.items():
+            taken[partition] = held + taken.get(partition, [])
+        return taken
+
+    def _decode(self, records: dict[int, list[Record]]) -> list[_Work] | None:
+        """Return the decoded batch, or None while only invalid records were seen and more may come.
+
+        A wrong topic is noticed before anything is committed: records are held back until the first
+        valid one, or until the log is idle.
+        """
+        work = []
+        fresh = sum(map(len, records.values())) > sum(map(len, self._held.values()))
+        for partition in sorted(records):
+            part = _Work(partition, records[partition])
+            for record in part.records:
+                try:
+                    event = self._event(record)
+                    part.encoded.append(encode(event, self.options.encoding))
+                    part.valid.append((record, event))
+                except InvalidMessage as error:
+                    part.invalid.append((record, error))
+            self._seen_valid = self._seen_valid or bool(part.valid)
+            work.append(part)
+        if not self._seen_valid and work:
+            invalid = sum(len(part.invalid) for part in work)
+            if self._seen_invalid + invalid >= WRONG_TOPIC_AFTER:
+                raise WrongTopic(
+                    f"the first {self._seen_invalid + invalid} records hold no valid event (the last: "
+                    f"{work[-1].invalid[-1][1]}); expected events; check the topic, or map your records with "
+                    "[events.map]; nothing was committed"
+                )
+            if fresh:
+                self._held = records
+                return None
+            self._seen_invalid += invalid
+        self._held = {}
+        return work
+
+    def _event(self, record: Record) -> DecodedEvent:
+        if self.options.event_map is None:
+            return decode_event(record.value)
+        source = f"{record.topic}/{record.partition}/{record.offset}"
+        return decode_mapped(record.value, self.options.event_map, source)
+
+    # ---- decisions out ------------------------------------------------------------------------
+
+    def _decide(
+        self, work: list[_Work], tick: Tick, clock: _StageClock
+    ) -> tuple[list[Output], dict[int, _Partition]]:
+        """Score the whole batch at one model position, decide partition by partition, write outputs."""
+        outputs: list[Output] = []
+        drafts: dict[int, _Partition] = {}
+        encoded = list(chain.from_iterable(part.encoded for part in work))
+        scored = self.learner.score(encoded) if encoded else None
+        clock.lap("score")
+        scores = self._scores(scored, [event.event_id for part in work for _, event in part.valid])
+        tick.scored = scored
+        clock.lap("query score")
+        start = 0
+        for part in work:
+            memory = self._memory[part.partition]
+            draft = _Partition(memory.state, part.records[-1].offset + 1, memory.requests)
+            drafts[part.partition] = draft
+            stop = start + len(part.valid)
+            if scored is not None and part.valid:
+                self._decide_partition(part, memory, draft, scored, scores[start:stop], start, tick, outputs)
+            clock.lap("decide")
+            now = draft.state.now
+            outputs.extend(dead_letter_output(record, "event", error, now) for record, error in part.invalid)
+            tick.dead_letters += len(part.invalid)
+            start = stop
+        owner = self._memory.get(0)
+        if self._rejected and owner is not None:
+            drafts.setdefault(0, _Partition(owner.state, owner.next_offset, owner.requests, owner.reservoir))
+            now = drafts[0].state.now
+            outputs.extend(
+                dead_letter_output(record, "reply", error, now) for record, error in self._rejected
+            )
+            tick.dead_letters += len(self._rejected)
+        for partition, draft in drafts.items():
+            if draft.state is self._memory[partition].state:
+                draft.state = draft.state.copy()
+            draft.state.model_version = self.learner.position
+            if partition == 0:
+                draft.state.reply_position = self.learner.position
+        tick.events = len(encoded)
+        return outputs, drafts
+
+    def _scores(self, scored: Scored | None, ids: list[str]) -> list[int]:
+        """Return u as 16-bit integers; 1 while nothing was learned."""
+        if scored is None:
+            return []
+        if not scored.fitted:
+            return [SCALE] * len(ids)
+        rare = self.learner.rare_class()
+        context = ScoreContext(scored.probabilities, ids, scored.inputs, rare, self.options.seed)
+        u = (self._score if rare is None else risk)(context)
+        rounded: list[int] = np.rint(np.clip(u[: len(ids)], 0.0, 1.0) * SCALE).astype(np.int64).tolist()
+        return rounded
+
+    def _decide_partition(
+        self,
+        part: _Work,
+        memory: _Partition,
+        draft: _Partition,
+        scored: Scored,
+        scores: list[int],
+        first_row: int,
+        tick: Tick,
+        outputs: list[Output],
+    ) -> None:
+        novelty = _Novelty(self, memory, part.encoded)
+        events = [
+            ScoredEvent(event.event_id, record.timestamp_ms, score)
+            for (record, event), score in zip(part.valid, scores, strict=True)
+        ]
+        before = memory.state
+        draft.state, decisions = self.policy.decide(
+            before, events, self.learner.feedback(part.partition), novelty.near, novelty.asked
+        )
+        draft.requests = novelty.requests()
+        draft.reservoir, draft.embedded_at = novelty.reservoir, novelty.embedded_at
+        tick.decided.extend(
+            (part.partition, event, decision)
+            for (_, event), decision in zip(part.valid, decisions, strict=True)
+        )
+        tick.asked += draft.state.asked - before.asked
+        outputs.extend(
+            self._writer.write(part.partition, part.valid, part.encoded, decisions, scored, first_row, before)
+        )
+        outputs.extend(self._samples(part, before.events))
+
+    def _samples(self, part: _Work, seen: int) -> list[Output]:
+        """Return samples for the scaler: q(n) = max(0.002, min(1, 256/n)), n = events so far."""
+        written = []
+        for n, ((record, event), encoded) in enumerate(zip(part.valid, part.encoded, strict=True), seen + 1):
+            q = sample_probability(n)
+            if q >= 1.0 or self._sample_coin(event.event_id) < q:
+                written.append(self._writer.sample(record, event, encoded, q))
+        return written
+
+
+def sample_probability(n: int) -> float:
+    """Return q(n), the probability that the n-th event of a partition is written as a sample."""
+    return max(SAMPLE_FLOOR, min(1.0, SAMPLE_FIRST / n))
+
+
+class _Novelty:
+    """The reservoir as one batch sees it: embeddings are made only once somebody would be asked."""
+
+    def __init__(self, engine: Engine, memory: _Partition, batch: Sequence[EncodedInput]) -> None:
+        self._engine = engine
+        self._memory = memory
+        self._batch = batch
+        self._added: list[EncodedInput] = []
+        self.reservoir: Reservoir | None = None
+        self.embedded_at = -1
+        position = engine.learner.position
+        if memory.reservoir is not None and memory.embedded_at == position:
+            self.reservoir, self.embedded_at = memory.reservoir.copy(), position
+
+    def near(self, i: int) -> bool:
+        if not self._engine.options.near_duplicates:
+            return False
+        if self.reservoir is None:
+            self.embedded_at = self._engine.learner.position
+            self.reservoir = Reservoir(self._embed(self.requests()))
+        return self.reservoir.near(self._embed([self._batch[i]])[0])
+
+    def asked(self, i: int) -> None:
+        self._added.append(self._batch[i])
+        if self.reservoir is not None:
+            self.reservoir.add(self._embed([self._batch[i]])[0])
+
+    def requests(self) -> list[EncodedInput]:
+        return (self._memory.requests + self._added)[-RESERVOIR_SIZE:]
+
+    def _embed(self, batch: Sequence[EncodedInput]) -> list[np.ndarray]:
+        if not batch:
+            return []
+        learner = self._engine.learner
+        return list(self._engine._project(learner.columns.inputs(batch, learner.scaler, pad=False)))
+
+
+class _StageClock:
+    """Splits a tick's time into stages."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self._seconds = seconds
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._last
+        self._last = now

@@ -1,0 +1,449 @@
+"""The fold of the reply log: verify, count once, resolve votes, learn.
+
+The model is a pure function of a prefix of ``label-replies``; ``position`` is where that prefix ends.
+Every replica folds all of the log and so has the same model. No reply ever triggers an ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from stream_al.answers import Accuracy, AnswerBook
+from stream_al.columns import Columns
+from stream_al.decode import DecodedEvent, decode_reply
+from stream_al.encode import EncodedInput, EncodingOptions, encode, from_message
+from stream_al.errors import InvalidMessage, InvalidTicket
+from stream_al.log.protocol import Record
+from stream_al.models.inputs import Inputs
+from stream_al.models.protocol import OnlineModel
+from stream_al.models.scaler import Scaler
+from stream_al.models.temperature import Temperature
+from stream_al.query.policy import Feedback
+from stream_al.ticket import Ticket, TicketOffice
+from stream_al.votes import BallotBox, resolve, voter_hash
+from stream_al_schemas import Control, LabelReply, Sample
+
+F64 = NDArray[np.float64]
+OUTCOMES = (
+    "learned",
+    "late",
+    "vote",
+    "tied",
+    "duplicate",
+    "surplus",
+    "expired",
+    "skipped",
+    "unsure",
+    "organic",
+    "organic_capped",
+    "organic_refused",
+    "unknown_label",
+    "foreign",
+    "forged",
+    "malformed",
+    "invalid",
+)
+"""What can become of a reply. The last six are dead-lettered; ``late`` ones are learned as well."""
+RARE = 0.1
+DELAY_RATE = 0.05
+HOUR_MS = 3_600_000
+MAX_OPEN_LABELS = 1_000
+PROBES = 32
+
+Reject = Callable[[Record, InvalidMessage], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerOptions:
+    """What the fold depends on besides the log and the model; part of a base's identity.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        Declared labels; others are refused unless ``open_labels``.
+    positive : str or None
+        The class that matters in a rare-class task: rare mode is on from the start.
+    accepted_for_ms : int
+        Hard age limit of a reply; older ones are expired.
+    organic : bool
+        Whether labels that nobody asked for teach the model, at most ``organic_cap`` a class.
+    """
+
+    labels: tuple[str, ...] = ()
+    open_labels: bool = False
+    positive: str | None = None
+    accepted_for_ms: int = 90 * 86_400_000
+    organic: bool = True
+    organic_cap: int = 100_000
+    column_limit: int = 1024
+    scale_memory: float = 1e5
+    encoding: EncodingOptions = field(default_factory=EncodingOptions)
+
+
+@dataclass(slots=True)
+class PartitionFeedback:
+    """Answers to the requests of one events partition."""
+
+    answers: int = 0
+    delay_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A scored micro-batch: ``probabilities`` (m, k) as the rule sees them, ``shown`` tempered."""
+
+    inputs: Inputs
+    probabilities: F64
+    shown: F64
+    fitted: bool
+
+
+class Learner:
+    """Model, scaler, columns and everything else that is a fold of ``label-replies``.
+
+    Parameters
+    ----------
+    model : OnlineModel
+        Unfitted.
+    office : TicketOffice
+        Verifies tickets.
+    options : LearnerOptions
+    """
+
+    def __init__(self, model: OnlineModel, office: TicketOffice, options: LearnerOptions) -> None:
+        self.model = model
+        self.office = office
+        self.options = options
+        self.labels: list[str] = list(options.labels)
+        self.position = 0
+        self.now = 0
+        self.columns = Columns(options.column_limit, options.encoding.bits)
+        self.scaler = Scaler(options.scale_memory)
+        self.temperature = Temperature()
+        self.ballots = BallotBox(options.accepted_for_ms)
+        self.book = AnswerBook()
+        self.partitions: dict[int, PartitionFeedback] = {}
+        self.outcomes: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
+        self.answers_by_class: list[int] = [0] * len(self.labels)
+        self.learned_by_class: list[int] = [0] * len(self.labels)
+        self.organic_by_class: list[int] = [0] * len(self.labels)
+        self.samples = 0
+        self.chosen_asks = True
+        self.floor_asks = True
+        self._open: dict[bytes, Ticket] = {}
+        self._chain = b""
+        self._probes: list[EncodedInput] = []
+        self.model.grow(len(self.labels))
+
+    # ---- the fold -----------------------------------------------------------------------------
+
+    def fold(self, records: Iterable[Record], reject: Reject | None = None) -> None:
+        """Apply records of the reply log in their order.
+
+        Parameters
+        ----------
+        records : iterable of Record
+            The first one at or after ``position``.
+        reject : callable, optional
+            Called with each record that is no valid reply, for its dead letter.
+        """
+        for record in records:
+            self.now = record.timestamp_ms if not self.now else self._advanced(record.timestamp_ms)
+            for request in self.ballots.due(self.now):
+                self._resolve(request)
+            try:
+                message = decode_reply(record.value)
+                if isinstance(message, Sample):
+                    self._observe(message)
+                elif isinstance(message, Control):
+                    self._obey(message)
+                elif message.ticket is not None:
+                    self._answer(message, self.office.verify(message.ticket))
+                else:
+                    self._organic(message)
+            except InvalidTicket as error:
+                self.outcomes[error.reason] += 1
+                if reject:
+                    reject(record, InvalidMessage(error.reason, str(error), "ticket"))
+            except InvalidMessage as error:
+                self.outcomes[error.code if error.code in self.outcomes else "invalid"] += 1
+                if reject:
+                    reject(record, error)
+            self.position = record.offset + 1
+        self.ballots.forget(self.now)
+
+    def _advanced(self, record_ms: int) -> int:
+        return max(self.now, min(record_ms, self.now + HOUR_MS))
+
+    def _observe(self, sample: Sample) -> None:
+        encoded = from_message(sample.input)
+        self._register(encoded)
+        x = self.columns.inputs([encoded], self.scaler, pad=False)
+        self.scaler.observe(x.dense[0], 1.0 / sample.q)
+        self.model.observe(x, 1.0 / sample.q)
+        self.samples += 1
+
+    def _obey(self, control: Control) -> None:
+        for label in control.add_labels or ():
+            self._class_of(label)
+        if control.chosen_asks is not None:
+            self.chosen_asks = control.chosen_asks
+        if control.floor_asks is not None:
+            self.floor_asks = control.floor_asks
+
+    def _answer(self, reply: LabelReply, ticket: Ticket) -> None:
+        if self.now - ticket.asked_at > self.options.accepted_for_ms:
+            self.outcomes["expired"] += 1
+            return
+        if reply.label is not None and not self._allowed(reply.label, ticket.labels):
+            raise InvalidMessage(
+                "unknown_label",
+                f"label {reply.label!r} was not offered; expected one of {ticket.labels or self.labels}",
+                "label",
+            )
+        request = UUID(ticket.request_id).bytes
+        ballot = self.ballots.ballot(request, ticket.asked_at)
+        voter = voter_hash(reply.annotator_id)
+        if voter in ballot.voters:
+            self.outcomes["duplicate"] += 1
+            return
+        if ballot.closed:
+            ballot.voters.append(voter)
+            self.outcomes["surplus"] += 1
+            return
+        delay = max(0, self.now - ticket.asked_at)
+        if not ballot.voters:
+            self._note_answer(ticket.partition, delay)
+        ballot.voters.append(voter)
+        if reply.label is None:
+            self.outcomes[reply.status] += 1
+            return
+        ballot.labels.append(reply.label)
+        self._open[request] = ticket
+        if len(ballot.labels) >= ticket.overlap:
+            self._resolve(request)
+        else:
+            self.outcomes["vote"] += 1
+            self.ballots.await_more(request, ticket.resolve_by)
+
+    def _resolve(self, request: bytes) -> None:
+        """Close a ballot and learn what its votes add up to."""
+        ticket = self._open.pop(request, None)
+        if ticket is None:
+            return
+        ballot = self.ballots.ballot(request, ticket.asked_at)
+        ballot.closed = True
+        verdict = resolve(ballot.labels, max(len(self.labels), len(ticket.labels)))
+        ballot.labels = []
+        if verdict is None:
+            self.outcomes["tied"] += 1
+            return
+        delay = max(0, self.now - ticket.asked_at)
+        self.outcomes["learned"] += 1
+        self.outcomes["late"] += delay > 1000 * ticket.ttl_seconds
+        self.book.enter(ticket, verdict.label, delay)
+        y = self._class_of(verdict.label)
+        self.answers_by_class[y] += 1
+        self._learn(from_message(ticket.input), y, ticket.weight * verdict.weight)
+
+    def _organic(self, reply: LabelReply) -> None:
+        if not self.options.organic:
+            raise InvalidMessage(
+                "organic_refused",
+                "the reply has no ticket and labels.organic is false; answer a request, or allow them",
+            )
+        if reply.label is None or reply.event is None:
+            self.outcomes[reply.status] += 1
+            return
+        if not self._allowed(reply.label, ()):
+            raise InvalidMessage(
+                "unknown_label", f"label {reply.label!r} found; expected one of {self.labels}", "label"
+            )
+        event = DecodedEvent.of(reply.event)
+        identity = blake2b(b"organic\0" + event.event_id.encode(), digest_size=16).digest()
+        ballot = self.ballots.ballot(identity, self.now)
+        voter = voter_hash(reply.annotator_id)
+        if voter in ballot.voters:
+            self.outcomes["duplicate"] += 1
+            return
+        ballot.voters.append(voter)
+        ballot.closed = True
+        y = self._class_of(reply.label)
+        if self.organic_by_class[y] >= self.options.organic_cap:
+            self.outcomes["organic_capped"] += 1
+            return
+        self.organic_by_class[y] += 1
+        self.outcomes["organic"] += 1
+        self._learn(encode(event, self.options.encoding), y, event.weight)
+
+    def _learn(self, encoded: EncodedInput, y: int, weight: float) -> None:
+        """Learn one label: the only place where the model does."""
+        self._register(encoded)
+        if self.model.fitted:
+            padded = self.columns.inputs([encoded], self.scaler, pad=True)
+            self.temperature.observe(self._probabilities(padded)[0], y)
+        self.model.learn(self.columns.inputs([encoded], self.scaler, pad=False), y, weight)
+        self.learned_by_class[y] += 1
+        self._chain = blake2b(
+            self._chain + orjson.dumps([encoded.to_message(), y, weight]), digest_size=16
+        ).digest()
+        self._probes = [*self._probes[1 - PROBES :], encoded]
+
+    def _register(self, encoded: EncodedInput) -> None:
+        if self.columns.register(encoded):
+            self.scaler.grow(np.array(self.columns.indicator, dtype=bool))
+
+    def _note_answer(self, partition: int, delay_ms: int) -> None:
+        known = self.partitions.setdefault(partition, PartitionFeedback())
+        known.answers += 1
+        if known.delay_ms is None:
+            known.delay_ms = float(delay_ms)
+        else:
+            known.delay_ms += DELAY_RATE * (delay_ms - known.delay_ms)
+
+    def _allowed(self, label: str, offered: Sequence[str]) -> bool:
+        if label in offered or label in self.labels:
+            return True
+        return self.options.open_labels and len(self.labels) < MAX_OPEN_LABELS
+
+    def _class_of(self, label: str) -> int:
+        """Return the label's class number, a new one where it was never seen."""
+        if label not in self.labels:
+            self.labels.append(label)
+            self.answers_by_class.append(0)
+            self.learned_by_class.append(0)
+            self.organic_by_class.append(0)
+            self.model.grow(len(self.labels))
+        return self.labels.index(label)
+
+    # ---- what it is for -----------------------------------------------------------------------
+
+    def score(self, batch: Sequence[EncodedInput]) -> Scored:
+        """Return probabilities of a micro-batch at this position; padded rows mean nothing."""
+        inputs = self.columns.inputs(batch, self.scaler, pad=True)
+        raw = self._probabilities(inputs)
+        return Scored(inputs, raw, self.temperature.apply(raw), self.model.fitted)
+
+    def _probabilities(self, inputs: Inputs) -> F64:
+        if not self.model.fitted:
+            k = max(1, len(self.labels))
+            return np.full((len(inputs.dense), k), 1.0 / k)
+        return self.model.predict_proba(inputs)
+
+    def rare_class(self) -> int | None:
+        """Return the class that the `risk` score looks for, None while no class is rare."""
+        if self.options.positive is not None:
+            positive = self.options.positive
+            return self.labels.index(positive) if positive in self.labels else None
+        k = len(self.labels)
+        if k < 2:
+            return None
+        counts = self.answers_by_class
+        fewest = min(counts)
+        if (fewest + 1) / (sum(counts) + k) * k >= RARE:
+            return None
+        return counts.index(fewest)
+
+    def feedback(self, partition: int) -> Feedback:
+        """Return what the rule needs to know of the replies to one partition."""
+        known = self.partitions.get(partition, PartitionFeedback())
+        return Feedback(
+            known.answers,
+            known.delay_ms,
+            self.rare_class() is not None,
+            self.chosen_asks,
+            self.floor_asks,
+        )
+
+    def accuracy(self) -> Accuracy:
+        """Return the honest estimate at this position."""
+        return self.book.accuracy(self.now)
+
+    # ---- identity and persistence -------------------------------------------------------------
+
+    def fingerprint(self) -> str:
+        """Return a digest of everything the fold has made, equal on every replica at equal position.
+
+        A model that cannot dump itself is represented by what it learned, in order, and by what it says
+        of the last 32 inputs.
+        """
+        digest = blake2b(digest_size=16)
+        digest.update(orjson.dumps(self._facts(), option=orjson.OPT_SORT_KEYS))
+        arrays = self._arrays()
+        if arrays is None:
+            probe = self.score(self._probes).probabilities[: len(self._probes)] if self._probes else None
+            arrays = {"probe": np.zeros(0) if probe is None else probe}
+        for name in sorted(arrays):
+            digest.update(name.encode() + str(arrays[name].dtype).encode() + str(arrays[name].shape).encode())
+            digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        return digest.hexdigest()
+
+    def dump(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
+        """Return facts (JSON values) and arrays, or None where the model cannot be written safely."""
+        arrays = self._arrays()
+        return None if arrays is None else (self._facts(), arrays)
+
+    def load(self, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what :meth:`dump` of a learner with equal options and model returned."""
+        self.labels = list(facts["labels"])
+        self.position, self.now, self.samples = facts["position"], facts["now"], facts["samples"]
+        self.outcomes = {name: facts["outcomes"].get(name, 0) for name in OUTCOMES}
+        self.answers_by_class = list(facts["answers_by_class"])
+        self.learned_by_class = list(facts["learned_by_class"])
+        self.organic_by_class = list(facts["organic_by_class"])
+        self.partitions = {
+            int(p): PartitionFeedback(answers, delay) for p, (answers, delay) in facts["partitions"].items()
+        }
+        self.chosen_asks, self.floor_asks = facts["asking"]
+        self.columns.load(facts["columns"])
+        self.ballots.load(facts["ballots"])
+        self.book.load(facts["book"])
+        self._open = {bytes.fromhex(r): self.office.verify(text) for r, text in facts["open"].items()}
+        self._chain = bytes.fromhex(facts["chain"])
+        self._probes = [from_message(probe) for probe in facts["probes"]]
+        self.temperature.losses, self.temperature.value = arrays["temperature"].copy(), facts["temperature"]
+        self.scaler.load(_part(arrays, "scaler."))
+        self.model.grow(len(self.labels))
+        self.model.load(_part(arrays, "model."))
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "labels": self.labels,
+            "position": self.position,
+            "now": self.now,
+            "samples": self.samples,
+            "outcomes": self.outcomes,
+            "answers_by_class": self.answers_by_class,
+            "learned_by_class": self.learned_by_class,
+            "organic_by_class": self.organic_by_class,
+            "partitions": {str(p): [f.answers, f.delay_ms] for p, f in sorted(self.partitions.items())},
+            "asking": [self.chosen_asks, self.floor_asks],
+            "columns": self.columns.dump(),
+            "ballots": self.ballots.dump(),
+            "book": self.book.dump(),
+            "open": {request.hex(): self.office.issue(ticket) for request, ticket in self._open.items()},
+            "chain": self._chain.hex(),
+            "probes": [probe.to_message() for probe in self._probes],
+            "temperature": self.temperature.value,
+        }
+
+    def _arrays(self) -> dict[str, NDArray[Any]] | None:
+        model = self.model.dump()
+        if model is None:
+            return None
+        arrays: dict[str, NDArray[Any]] = {"temperature": self.temperature.losses}
+        arrays.update({f"scaler.{name}": array for name, array in self.scaler.dump().items()})
+        arrays.update({f"model.{name}": array for name, array in model.items()})
+        return arrays
+
+
+def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,207 @@
+"""What a tick writes: predictions, label requests, samples, dead letters, all in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import numpy as np
+import orjson
+
+from stream_al.decode import DecodedEvent, dead_letter
+from stream_al.encode import EncodedInput
+from stream_al.errors import InvalidMessage
+from stream_al.learner import Learner, Scored
+from stream_al.log.protocol import (
+    DEAD_LETTERS,
+    LABEL_REPLIES,
+    LABEL_REQUESTS,
+    PREDICTIONS,
+    Output,
+    Record,
+)
+from stream_al.query.coin import Coin
+from stream_al.query.policy import Decision
+from stream_al.query.state import QueryState
+from stream_al.query.window import SCALE
+from stream_al.ticket import Ticket, Totals
+
+REQUESTS = uuid5(NAMESPACE_URL, "stream-al/label-requests")
+DIGITS = 6
+"""Decimals of probabilities in messages."""
+
+
+def request_id(topic: str, event_id: str) -> UUID:
+    """Return the request's id: the same event asked twice would be the same request."""
+    return uuid5(REQUESTS, f"{topic}\0{event_id}")
+
+
+def dead_letter_output(record: Record, stage: str, error: InvalidMessage, failed_at: int) -> Output:
+    """Return the record that keeps a bad one."""
+    letter = dead_letter(record, "event" if stage == "event" else "reply", error, failed_at)
+    return Output(DEAD_LETTERS, 0, record.key, letter.to_json())
+
+
+class OutputWriter:
+    """Turns decisions into messages.
+
+    Parameters
+    ----------
+    learner : Learner
+        For labels, the ticket office and the model position.
+    predictions : {"all", "asked", "none"}
+    overlap, ttl_seconds : int
+    guidelines : str or None
+    suggestion_share : float
+        Share of the chosen asks that show the predicted label to people.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        *,
+        predictions: str = "all",
+        overlap: int = 1,
+        ttl_seconds: int = 7 * 86_400,
+        guidelines: str | None = None,
+        suggestion_share: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self._learner = learner
+        self._predictions = predictions
+        self._overlap = overlap
+        self._ttl_seconds = ttl_seconds
+        self._guidelines = guidelines
+        self._suggestion_share = suggestion_share
+        self._suggestion_coin = Coin("suggestion", seed)
+
+    def write(
+        self,
+        partition: int,
+        events: Sequence[tuple[Record, DecodedEvent]],
+        encoded: Sequence[EncodedInput],
+        decisions: Sequence[Decision],
+        scored: Scored,
+        first_row: int,
+        before: QueryState,
+    ) -> list[Output]:
+        """Return predictions and requests of one partition's batch, in offset order.
+
+        ``first_row`` is the batch's first row in ``scored``; ``before`` the state before it, whose running
+        totals the tickets carry on.
+        """
+        learner = self._learner
+        rows = slice(first_row, first_row + len(events))
+        shown = np.round(scored.shown[rows], DIGITS)
+        # an unfitted model says nothing: no label, whatever order the classes have
+        labels: list[str] = learner.labels
+        best: list[int | None] = shown.argmax(axis=1).tolist() if scored.fitted else [None] * len(events)
+        probabilities = shown.tolist()
+        version = learner.position
+        outputs = []
+        asked, inverse = before.asked, before.inverse_propensity
+        blocked = before.ledger.floor_blocked
+        for (record, event), code, decision, top, row in zip(
+            events, encoded, decisions, best, probabilities, strict=True
+        ):
+            label = None if top is None else labels[top]
+            if decision.floor and decision.propensity is None:
+                blocked += 1
+            if decision.asked:
+                assert decision.propensity is not None  # noqa: S101 - an ask that could be paid has one
+                asked += 1
+                inverse += 1.0 / decision.propensity
+                totals = Totals(asked, inverse, blocked)
+                confidence = 0.0 if top is None else row[top]
+                outputs.append(self._request(record, event, code, decision, label, confidence, totals))
+            if self._predictions == "all" or (decision.asked and self._predictions == "asked"):
+                prediction = {
+                    "schema_version": 1,
+                    "event_id": event.event_id,
+                    "label": label,
+                    "probabilities": dict(zip(labels, row, strict=False)),
+                    "uncertainty": round(decision.score / SCALE, DIGITS),
+                    "model_version": version,
+                    "asked": decision.asked,
+                    "predicted_at": decision.now,
+                }
+                outputs.append(Output(PREDICTIONS, partition, record.key, orjson.dumps(prediction)))
+        return outputs
+
+    def _request(
+        self,
+        record: Record,
+        event: DecodedEvent,
+        encoded: EncodedInput,
+        decision: Decision,
+        label: str | None,
+        confidence: float,
+        totals: Totals,
+    ) -> Output:
+        learner = self._learner
+        identity = str(request_id(learner.office.topic, event.event_id))
+        suggest = (
+            label is not None
+            and not decision.floor
+            and self._suggestion_coin(event.event_id) < self._suggestion_share
+        )
+        ticket = Ticket(
+            request_id=identity,
+            event_id=event.event_id,
+            topic=learner.office.topic,
+            partition=record.partition,
+            offset=record.offset,
+            labels=tuple(learner.labels),
+            input=encoded.to_message(),
+            weight=event.weight,
+            served=label,
+            confidence=confidence,
+            propensity=decision.propensity or 1.0,
+            channel=decision.channel,
+            overlap=self._overlap,
+            ttl_seconds=self._ttl_seconds,
+            resolve_by=decision.now + 1000 * self._ttl_seconds,
+            suggestion_shown=suggest,
+            model_version=learner.position,
+            asked_at=decision.now,
+            totals=totals,
+        )
+        message: dict[str, Any] = {
+            "schema_version": 1,
+            "request_id": identity,
+            "event": event.raw,
+            "labels": learner.labels,
+            "priority": round(100 * min(1.0, decision.rank)),
+            "overlap": self._overlap,
+            "ttl_seconds": self._ttl_seconds,
+            "asked_at": decision.now,
+            "ticket": learner.office.issue(ticket),
+        }
+        if suggest:
+            message["suggestion"] = label
+        if self._guidelines:
+            message["guidelines"] = self._guidelines
+        return Output(LABEL_REQUESTS, record.partition, record.key, orjson.dumps(message))
+
+    def ticket_of(self, request: bytes) -> str:
+        """Return the ticket string inside a published request."""
+        ticket: str = orjson.loads(request)["ticket"]
+        return ticket
+
+    def sample(self, record: Record, event: DecodedEvent, encoded: EncodedInput, q: float) -> Output:
+        """Return the sample of an event, for the scaler of every replica."""
+        message = {
+            "schema_version": 1,
+            "kind": "sample",
+            "event_id": event.event_id,
+            "source": {
+                "topic": self._learner.office.topic,
+                "partition": record.partition,
+                "offset": record.offset,
+            },
+            "input": encoded.to_message(),
+            "q": q,
+        }
+        return Output(LABEL_REPLIES, 0, record.key, orjson.dumps(message))

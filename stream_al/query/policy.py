@@ -1,0 +1,300 @@
+"""THE rule: which events are asked about, under one exact budget, with a propensity on record.
+
+For every event, in offset order: earn, toss the floor coin (blind to the event), rank the score among
+the last 256, tilt by the saved tokens, toss the query coin. Everything is a pure function of the
+committed state, the scores and the hashed ids; the clock is the log's, and there is no other
+randomness. Policies differ in one number only, the *share* of the chosen budget that an event deserves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from stream_al.query.coin import Coin
+from stream_al.query.ledger import DAY_MS, TOKEN, Budget, Ledger
+from stream_al.query.state import (
+    QueryState,
+    config_hash,
+    decode_state,
+    encode_state,
+    id_hash,
+)
+from stream_al.query.window import SCALE, ScoreWindow
+
+DELAY_HORIZON = 4.0
+"""Asks younger than this many seen delays count as open."""
+
+
+class Feedback(NamedTuple):
+    """What the reply log says to a partition at one model position.
+
+    Attributes
+    ----------
+    answers : int
+        Replies to this partition's requests, learned or not.
+    delay_ms : float or None
+        D, running mean of (reply - asked) in log time; None before the first answer.
+    rare : bool
+        Rare mode: the second window and the `risk` score are active.
+    chosen_asks, floor_asks : bool
+        False where an operator paused them.
+    """
+
+    answers: int = 0
+    delay_ms: float | None = None
+    rare: bool = False
+    chosen_asks: bool = True
+    floor_asks: bool = True
+
+
+class ScoredEvent(NamedTuple):
+    """One event as the policy sees it; ``score`` is u as a 16-bit integer."""
+
+    event_id: str
+    timestamp_ms: int
+    score: int
+
+
+class Decision(NamedTuple):
+    """What was decided for one event; ``rank``, ``probability`` and ``tokens`` explain it.
+
+    ``propensity`` is None where the ledger could not pay whatever the coins said.
+    """
+
+    asked: bool
+    score: int
+    rank: float
+    probability: float
+    tokens: float
+    floor: bool
+    propensity: float | None
+    near_duplicate: bool
+    now: int
+
+    @property
+    def channel(self) -> str:
+        """``"floor"`` whenever the floor coin hit, else ``"chosen"``."""
+        return "floor" if self.floor else "chosen"
+
+
+NearDuplicate = Callable[[int], bool]
+"""Tells whether event i of the batch is a near-duplicate of something asked before it."""
+
+
+class QueryPolicy(Protocol):
+    """A fold: ``decide(S, events) -> (S', decisions)``, pure, with S small enough for a commit."""
+
+    budget: Budget
+
+    def initial(self) -> QueryState:
+        """Return S before the first event."""
+        ...
+
+    def decide(
+        self,
+        state: QueryState,
+        events: Sequence[ScoredEvent],
+        feedback: Feedback,
+        near_duplicate: NearDuplicate,
+        asked: Callable[[int], None],
+    ) -> tuple[QueryState, list[Decision]]:
+        """Return the state after the events and one decision an event; ``state`` is not changed.
+
+        ``asked(i)`` is called right after event i is asked, so that the novelty of the following ones
+        can take it into account.
+        """
+        ...
+
+    def encode(self, state: QueryState) -> str:
+        """Return S as text."""
+        ...
+
+    def decode(self, text: str) -> QueryState:
+        """Return the S that the text stands for; the empty text is the initial one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """Numbers of the rule that are fixed for a batch."""
+
+    floor: float
+    chosen: float
+    cost: int
+    reserve: int
+    full: int
+    tilt: float
+    cap: int | None
+
+
+class RankedPolicy:
+    """The default: rank and uncertainty, softened by how stale the model is.
+
+    Parameters
+    ----------
+    budget : Budget
+    seed : int
+        Salt of all coins.
+    fingerprint : tuple
+        What else the windows depend on (score and model names); another one restarts them.
+    """
+
+    name = "ranked"
+
+    def __init__(self, budget: Budget, seed: int = 0, fingerprint: tuple[object, ...] = ()) -> None:
+        self.budget = budget
+        self.configuration = config_hash(
+            self.name, budget.share, budget.overlap, budget.floor_share, budget.capacity, seed, *fingerprint
+        )
+        self._floor_coin = Coin("floor", seed)
+        self._query_coin = Coin("query", seed)
+        b = budget.asks_per_event
+        self._terms = _Terms(
+            floor=budget.floor_share * b,
+            chosen=b * (1.0 - budget.floor_share),
+            cost=budget.cost,
+            reserve=budget.cost + TOKEN,
+            full=budget.limit - budget.cost,
+            tilt=2.0 / budget.limit,
+            cap=budget.daily_cap,
+        )
+
+    def initial(self) -> QueryState:
+        """Return S before the first event: half a bucket of tokens and the credit."""
+        return QueryState(Ledger.opened(self.budget))
+
+    def encode(self, state: QueryState) -> str:
+        """Return S as at most 3,072 characters."""
+        return encode_state(state, self.configuration)
+
+    def decode(self, text: str) -> QueryState:
+        """Return S from its text; under another configuration only what is a fact survives."""
+        if not text:
+            return self.initial()
+        return decode_state(text, self.configuration, self.budget)[0]
+
+    def restarts(self, text: str) -> bool:
+        """Return whether a committed state was made under another configuration."""
+        return bool(text) and not decode_state(text, self.configuration, self.budget)[1]
+
+    def decide(
+        self,
+        state: QueryState,
+        events: Sequence[ScoredEvent],
+        feedback: Feedback,
+        near_duplicate: NearDuplicate,
+        asked: Callable[[int], None],
+    ) -> tuple[QueryState, list[Decision]]:
+        """Return the state after the events, and one decision an event."""
+        s = state.copy()
+        ledger, window = s.ledger, s.windows[1 if feedback.rare else 0]
+        terms, income, limit = self._terms, self.budget.income, self.budget.limit
+        recent = set(s.recent)
+        decisions: list[Decision] = []
+        share: Callable[[int], tuple[float, float]] | None = None
+        stale_at = (-1, -1)
+        for i, (event_id, timestamp_ms, score) in enumerate(events):
+            now = s.advance(timestamp_ms)
+            s.events += 1
+            ledger.earn(income, limit)
+            if terms.cap is not None and now // DAY_MS != ledger.day:
+                ledger.day, ledger.day_asked = now // DAY_MS, 0
+            if share is None or stale_at != (now, s.asked):
+                stale_at = (now, s.asked)
+                share = self._share(s, window, feedback)
+            rank, wanted = share(score)
+            tokens = ledger.tokens
+            payable = tokens >= terms.cost and (terms.cap is None or ledger.day_asked < terms.cap)
+            p = 0.0
+            if payable and feedback.chosen_asks and feedback.floor_asks:
+                if tokens > terms.full:
+                    p = 1.0
+                elif tokens >= terms.reserve:
+                    fill = tokens * terms.tilt
+                    p = min(1.0, terms.chosen * min(4.0, max(0.25, fill * fill)) * wanted)
+            floor = self._floor_coin(event_id) < terms.floor and feedback.floor_asks
+            duplicate = False
+            if floor or (p > 0.0 and self._query_coin(event_id) < p):
+                known = id_hash(event_id) in recent
+                duplicate = not known and payable and near_duplicate(i)
+                if known or duplicate:
+                    p = 0.0
+                ask = payable and not known and (floor or p > 0.0)
+                if floor and not payable:
+                    ledger.floor_blocked += 1
+            else:
+                ask = False
+            propensity = 1.0 - (1.0 - terms.floor) * (1.0 - p) if payable else None
+            if ask and propensity is not None:
+                ledger.pay(terms.cost)
+                s.note_ask(event_id, propensity)
+                recent.add(s.recent[-1])
+                asked(i)
+            decisions.append(Decision(ask, score, rank, p, tokens / TOKEN, floor, propensity, duplicate, now))
+        return s, decisions
+
+    def _share(
+        self, state: QueryState, window: ScoreWindow, feedback: Feedback
+    ) -> Callable[[int], tuple[float, float]]:
+        """Return the function from a score to (rank, share of the chosen budget; 1 on average).
+
+        The staler the model, the more evenly it asks: ``st`` is the part of the requests that are still
+        open, against the answers that were learned.
+        """
+        pending = state.asked - feedback.answers
+        if feedback.delay_ms is not None:
+            pending = min(pending, state.asked_since(state.now - DELAY_HORIZON * feedback.delay_ms))
+        pending = max(0, pending)
+        stale = pending / (pending + 10.0 + 0.5 * feedback.answers)
+        fresh = 1.0 - stale
+        even = 0.0 if feedback.rare else 0.9 * stale
+        u_power = 2.0 * fresh
+        rank_power = 4.0 * (1.0 if feedback.rare else fresh)
+        log, exp = math.log, math.exp
+
+        def share(score: int) -> tuple[float, float]:
+            rank = window.enter(score)
+            if rank > 0.0:
+                s = exp(u_power * log(score / SCALE + 1e-3) + rank_power * log(rank))
+            else:
+                s = 0.0
+            return rank, (1.0 - even) * window.normalise(s) + even
+
+        return share
+
+
+class RandomPolicy(RankedPolicy):
+    """Every event deserves the same: random sampling on the same ledger, for comparison."""
+
+    name = "random"
+
+    def _share(
+        self, state: QueryState, window: ScoreWindow, feedback: Feedback
+    ) -> Callable[[int], tuple[float, float]]:
+        return lambda score: (1.0, 1.0)
+
+
+class PeriodicPolicy(RankedPolicy):
+    """Every (1/b)-th event: a deterministic choice, so its propensity is 1, or the floor's elsewhere."""
+
+    name = "periodic"
+
+    def _share(
+        self, state: QueryState, window: ScoreWindow, feedback: Feedback
+    ) -> Callable[[int], tuple[float, float]]:
+        chosen = self._terms.chosen
+
+        def share(score: int) -> tuple[float, float]:
+            due = math.floor(state.events * chosen) > math.floor((state.events - 1) * chosen)
+            return 1.0, math.inf if due else 0.0
+
+        return share
+
+
+POLICIES: dict[str, type[RankedPolicy]] = {
+    policy.name: policy for policy in (RankedPolicy, RandomPolicy, PeriodicPolicy)
+}
+"""Policies by name."""

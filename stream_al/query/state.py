@@ -1,0 +1,194 @@
+"""S: all that a partition's queries depend on, small enough to ride in an offset commit.
+
+``decode(encode(S)) == S`` after every event. A state begins with a format byte and a hash of the
+query's configuration. When either is another one, what is a fact survives (ledger, time, counts, ids
+asked) and what was tuned to the old configuration restarts (the score windows). A new credit is never
+given.
+"""
+
+from __future__ import annotations
+
+import struct
+from base64 import b64decode, b64encode
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from stream_al.errors import LogError
+from stream_al.query.ledger import Budget, Ledger
+from stream_al.query.window import ScoreWindow
+
+FORMAT = 1
+MAX_ENCODED = 3072
+"""Characters; Kafka's default limit for offset metadata is 4,096."""
+REMEMBERED_IDS = 64
+MARKS = 64
+WINDOWS = 2
+"""Active scores at most: the configured one and, for rare classes, risk."""
+
+_HEAD = struct.Struct("<B8s10q")
+_COUNTS = struct.Struct("<qQQdQQ")
+_WINDOW = struct.Struct("<QdH")
+_MARK = struct.Struct("<qI")
+
+
+def id_hash(event_id: str) -> int:
+    """Return the four-byte hash under which an asked event is remembered."""
+    return int.from_bytes(blake2b(event_id.encode(), digest_size=4).digest(), "little")
+
+
+@dataclass(slots=True)
+class QueryState:
+    """The fold of one events partition.
+
+    Attributes
+    ----------
+    ledger : Ledger
+    now : int
+        The partition's log time in ms, monotone.
+    events, asked : int
+        Events decided and requests made so far.
+    inverse_propensity : float
+        Sum of 1/propensity over the requests.
+    model_version : int
+        v of the last tick.
+    reply_position : int
+        In partition 0: replies before it have their dead letters; else 0.
+    windows : list of ScoreWindow
+        One a score (configured, risk).
+    marks : list of (log time, asked so far)
+        From which "asks younger than T" is read; thinned by two when full.
+    recent : list of int
+        Hashes of the last 64 asked ids, oldest first.
+    """
+
+    ledger: Ledger
+    now: int = 0
+    events: int = 0
+    asked: int = 0
+    inverse_propensity: float = 0.0
+    model_version: int = 0
+    reply_position: int = 0
+    windows: list[ScoreWindow] = field(default_factory=lambda: [ScoreWindow() for _ in range(WINDOWS)])
+    marks: list[tuple[int, int]] = field(default_factory=list)
+    recent: list[int] = field(default_factory=list)
+
+    def copy(self) -> QueryState:
+        """Return an independent copy."""
+        return QueryState(
+            self.ledger.copy(),
+            self.now,
+            self.events,
+            self.asked,
+            self.inverse_propensity,
+            self.model_version,
+            self.reply_position,
+            [window.copy() for window in self.windows],
+            self.marks.copy(),
+            self.recent.copy(),
+        )
+
+    def advance(self, record_ms: int) -> int:
+        """Move log time: never backwards, and never more than an hour ahead at once (one bad clock)."""
+        if self.now == 0 and self.events == 0:
+            self.now = record_ms
+        elif record_ms > self.now:
+            self.now = min(record_ms, self.now + 3_600_000)
+        return self.now
+
+    def note_ask(self, event_id: str, propensity: float) -> None:
+        """Remember one request."""
+        self.asked += 1
+        self.inverse_propensity += 1.0 / propensity
+        self.recent.append(id_hash(event_id))
+        if len(self.recent) > REMEMBERED_IDS:
+            del self.recent[0]
+        if self.marks and self.marks[-1][0] == self.now:
+            self.marks[-1] = (self.now, self.asked)
+        else:
+            self.marks.append((self.now, self.asked))
+            if len(self.marks) > MARKS:
+                del self.marks[1:-1:2]
+
+    def asked_since(self, moment: float) -> int:
+        """Return how many requests are younger than a log time (rounded up to the next older mark)."""
+        place = bisect_right(self.marks, moment, key=lambda mark: mark[0])
+        return self.asked - self.marks[place - 1][1] if place else self.asked
+
+
+def config_hash(*terms: object) -> bytes:
+    """Return the eight bytes that tell one query configuration from another."""
+    return blake2b(repr(terms).encode(), digest_size=8).digest()
+
+
+def encode_state(state: QueryState, configuration: bytes) -> str:
+    """Return the state as at most 3,072 base64 characters."""
+    led = state.ledger
+    parts = [
+        _HEAD.pack(FORMAT, configuration, *(getattr(led, name) for name in Ledger.__slots__)),
+        _COUNTS.pack(
+            state.now,
+            state.events,
+            state.asked,
+            state.inverse_propensity,
+            state.model_version,
+            state.reply_position,
+        ),
+    ]
+    for window in state.windows:
+        scores = window.scores
+        parts.append(_WINDOW.pack(window.entered, window.mean, len(scores)))
+        parts.append(struct.pack(f"<{len(scores)}H", *scores))
+    parts.append(bytes([len(state.marks), len(state.recent)]))
+    parts.extend(_MARK.pack(*mark) for mark in state.marks)
+    parts.append(struct.pack(f"<{len(state.recent)}I", *state.recent))
+    return b64encode(b"".join(parts)).decode()
+
+
+def decode_state(text: str, configuration: bytes, budget: Budget) -> tuple[QueryState, bool]:
+    """Return the state, and whether it was made under this configuration.
+
+    Raises
+    ------
+    LogError
+        The text is no state of a format that this version knows.
+    """
+    try:
+        data = b64decode(text, validate=True)
+        form, found, *account = _HEAD.unpack_from(data)
+        if form != FORMAT:
+            raise LogError(
+                f"the committed query state has format {form}; this version reads {FORMAT}; "
+                "run the version that wrote it, or a newer one"
+            )
+        ledger = Ledger(*account)
+        at = _HEAD.size
+        now, events, asked, inverse_propensity, version, reply_position = _COUNTS.unpack_from(data, at)
+        at += _COUNTS.size
+        windows: list[ScoreWindow] = []
+        for _ in range(WINDOWS):
+            entered, mean, length = _WINDOW.unpack_from(data, at)
+            at += _WINDOW.size
+            windows.append(ScoreWindow(list(struct.unpack_from(f"<{length}H", data, at)), entered, mean))
+            at += 2 * length
+        marks, recent = data[at], data[at + 1]
+        at += 2
+        state = QueryState(
+            ledger,
+            now,
+            events,
+            asked,
+            inverse_propensity,
+            version,
+            reply_position,
+            windows=windows,
+            marks=[_MARK.unpack_from(data, at + i * _MARK.size) for i in range(marks)],
+            recent=list(struct.unpack_from(f"<{recent}I", data, at + marks * _MARK.size)),
+        )
+    except (ValueError, struct.error, IndexError) as error:
+        raise LogError(f"the committed query state cannot be read: {error}; the log is damaged") from error
+    if found == configuration:
+        return state, True
+    state.ledger = ledger.under(budget)
+    state.windows = [ScoreWindow() for _ in range(WINDOWS)]
+    return state, False

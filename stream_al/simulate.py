@@ -1,0 +1,439 @@
+"""Simulation: the real engine on a memory log, under a virtual clock.
+
+A table's rows become events in their order; simulated people answer the requests. The clock never runs
+ahead of knowledge: events are fed only up to the next reply that could be due, so the model learns
+between two events exactly where the delay says so. Every event is predicted before its label is known.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from stream_al.annotators import Annotators
+from stream_al.build import build_engine
+from stream_al.decode import decode_event_fields
+from stream_al.encode import encode
+from stream_al.engine import Engine, Tick, sample_probability
+from stream_al.errors import DataError
+from stream_al.log.memory import MemoryLog
+from stream_al.log.protocol import EVENTS, LABEL_REPLIES, LABEL_REQUESTS, PREDICTIONS
+from stream_al.monitor.accuracy import ConfusionMatrix
+from stream_al.monitor.curve import CurvePoint, LearningCurve
+from stream_al.query.coin import Coin
+from stream_al.query.ledger import TOKEN
+from stream_al.query.policy import Decision, QueryPolicy
+from stream_al.settings import Settings
+from stream_al.table import Table
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+MS_PER_EVENT = 1_000
+"""Virtual milliseconds between two events of a table without a time column."""
+START_MS = 1_700_000_000_000
+CHUNK = 500
+HOLDOUT_CURVE_POINTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a table is run.
+
+    Attributes
+    ----------
+    initial : int
+        First rows that arrive labelled (organic replies) and are not scored.
+    holdout : float
+        Share of the rows, the last ones, that are only evaluated.
+    tick : int or None
+        Events a tick, as in live operation; None learns between two events where the delay says so.
+    """
+
+    initial: int = 0
+    holdout: float = 0.0
+    tick: int | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """What one simulated run gave; arrays are over the scored events in order."""
+
+    events: int = 0
+    asked: int = 0
+    answered: int = 0
+    learned: int = 0
+    spent_by_event: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    asked_rows: list[int] = field(default_factory=list)
+    unpaid_debt: float = 0.0
+    worst_excess: float = 0.0
+    confusion: ConfusionMatrix = field(default_factory=ConfusionMatrix)
+    correct: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    positive_probability: F64 | None = None
+    positive_truth: NDArray[np.bool_] | None = None
+    delays_events: list[int] = field(default_factory=list)
+    curve: list[CurvePoint] = field(default_factory=list)
+    holdout: list[tuple[int, float]] = field(default_factory=list)
+    estimate: dict[str, float | None] = field(default_factory=dict)
+    fingerprint: str = ""
+    seconds: float = 0.0
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+
+
+Progress = Callable[["Simulation"], None]
+Trace = Callable[[bytes], object]
+
+
+class Simulation:
+    """One run of a table through an engine.
+
+    Parameters
+    ----------
+    table : Table
+    settings : Settings
+    people : Annotators
+    plan : Plan
+    policy : QueryPolicy, optional
+        In place of the configured one.
+
+    Raises
+    ------
+    DataError
+        The table has no rows left to score.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        settings: Settings,
+        people: Annotators,
+        plan: Plan | None = None,
+        policy: QueryPolicy | None = None,
+    ) -> None:
+        self.table = table
+        self.settings = settings
+        self.people = people
+        self.plan = plan or Plan()
+        self.first = self.plan.initial
+        self.end = table.n - round(self.plan.holdout * table.n)
+        if self.end <= self.first:
+            raise DataError(
+                f"{table.n} rows less {self.first} initial and {table.n - self.end} held out leave none to "
+                "score; take fewer away"
+            )
+        self.times = _times(table)
+        self._clock_ms = int(self.times[self.first])
+        self.log = MemoryLog(clock=lambda: self._clock_ms)
+        self.engine: Engine = build_engine(settings, self.log, policy=policy)
+        self.learner = self.engine.learner
+        self.row = self.first
+        self.run = Run()
+        self._due = due_rows(people, table, self.times, settings.query.overlap)
+        self._samples = self._sample_rows()
+        self._replies: list[tuple[int, int, int, bytes]] = []
+        self._curve = LearningCurve(window=None)
+        self._positive = self._positive_label()
+        n = self.end - self.first
+        self.run.correct = np.zeros(n, bool)
+        self.run.spent_by_event = np.zeros(n, np.int64)
+        if self._positive is not None:
+            self.run.positive_probability = np.zeros(n)
+            self.run.positive_truth = np.array(
+                [table.label(i) == self._positive for i in range(self.first, self.end)], dtype=bool
+            )
+
+    def __call__(self, progress: Progress | None = None, trace: Trace | None = None) -> Run:
+        """Run to the end and return the result.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called after every tick.
+        trace : callable, optional
+            Receives one JSON line an event: the decision with all that explains it.
+        """
+        started = time.perf_counter()
+        self.engine.tick()  # joins
+        self._teach_initial()
+        self._evaluate_holdout()
+        while self.row < self.end:
+            stop = self._safe_stop()
+            self._feed(stop)
+            self._tick(trace)
+            self._evaluate_holdout()
+            if progress:
+                progress(self)
+        self.run.seconds = time.perf_counter() - started
+        self._finish()
+        return self.run
+
+    # ---- the virtual clock --------------------------------------------------------------------
+
+    def _safe_stop(self) -> int:
+        """Return up to where events can be fed before any reply or sample could be due."""
+        if self.plan.tick is not None:
+            return min(self.end, self.row + self.plan.tick)
+        stop = min(self.end, self.row + CHUNK)
+        if self._replies:
+            stop = min(stop, max(self.row + 1, self._replies[0][0]))
+        place = int(np.searchsorted(self._samples, self.row))
+        if place < len(self._samples):
+            stop = min(stop, int(self._samples[place]) + 1)
+        while True:
+            earliest = int(self._due[self.row : stop].min())
+            if earliest >= stop:
+                return stop
+            stop = earliest
+
+    def _feed(self, stop: int) -> None:
+        """Append the replies that are due before the next event, then the events."""
+        self._deliver(before_row=self.row)
+        for i in range(self.row, stop):
+            self.log.append(EVENTS, None, self.table.event_json(i), timestamp_ms=int(self.times[i]))
+        self._clock_ms = max(self._clock_ms, int(self.times[stop - 1]))
+        self._stop = stop
+
+    def _deliver(self, before_row: int) -> None:
+        while self._replies and self._replies[0][0] <= before_row:
+            row, _, asked_row, value = heapq.heappop(self._replies)
+            self._clock_ms = max(self._clock_ms, int(self.times[min(row, self.end - 1)]))
+            self.log.append(LABEL_REPLIES, None, value)
+            self.run.delays_events.append(row - asked_row)
+        while self.engine.fold_some():
+            pass
+        self.log.truncate(LABEL_REPLIES, 0, self.learner.position)
+
+    def _tick(self, trace: Trace | None) -> None:
+        while self.row < self._stop:
+            learned = sum(self.learner.answers_by_class)
+            tick = self.engine.tick()
+            for stage, seconds in tick.stage_seconds.items():
+                self.run.stage_seconds[stage] = self.run.stage_seconds.get(stage, 0.0) + seconds
+            self._account(tick, learned, trace)
+        for topic in (EVENTS, PREDICTIONS, LABEL_REQUESTS):
+            self.log.truncate(topic, 0, self.log.bounds(topic, 0)[1])
+
+    # ---- people -------------------------------------------------------------------------------
+
+    def _account(self, tick: Tick, learned: int, trace: Trace | None) -> None:
+        """Count one committed tick and let people see its requests."""
+        scored = tick.scored
+        if scored is None:
+            return
+        n = len(tick.decided)
+        start = self.row - self.first
+        labels = self.learner.labels
+        truth = [self.table.label(self.row + i) for i in range(n)]
+        said = scored.shown[:n].argmax(axis=1).tolist() if scored.fitted else [None] * n
+        predicted = [None if c is None else labels[c] for c in said]
+        self.run.confusion.add(truth, predicted)
+        correct = np.array([t == p for t, p in zip(truth, predicted, strict=True)], dtype=bool)
+        self.run.correct[start : start + n] = correct
+        self._curve.add(correct, learned)
+        if self.run.positive_probability is not None and scored.fitted and self._positive in labels:
+            column = labels.index(self._positive)
+            self.run.positive_probability[start : start + n] = scored.shown[:n, column]
+        cost = self.settings.query.overlap
+        spent = self.run.spent_by_event[start - 1] if start else 0
+        for i, (_, event, decision) in enumerate(tick.decided):
+            if decision.asked:
+                spent += cost
+                self.run.asked += 1
+                self.run.asked_rows.append(self.row + i)
+            self.run.spent_by_event[start + i] = spent
+            if trace:
+                trace(_decision_line(event.event_id, tick, decision, scored.shown[i].tolist()))
+        for record in self.log.tail(LABEL_REQUESTS, 0, self.log.bounds(LABEL_REQUESTS, 0)[0], n):
+            self._show(record.value)
+        self.log.truncate(LABEL_REQUESTS, 0, self.log.bounds(LABEL_REQUESTS, 0)[1])
+        self.row += n
+
+    def _show(self, request: bytes) -> None:
+        """Let people answer one request, each when they will."""
+        message = orjson.loads(request)
+        asked_id = message["event"]["event_id"]
+        row = self.table.row_of(asked_id)
+        if row is None:
+            return
+        for number in range(message["overlap"]):
+            person = person_id(asked_id, number)
+            answer = self.people.answer(person, self.table.label(row), self.learner.labels)
+            if answer is None:
+                continue
+            self.run.answered += number == 0
+            reply = {
+                "schema_version": 1,
+                "kind": "reply",
+                "reply_id": person,
+                "ticket": message["ticket"],
+                "label": answer.label,
+                "annotator_id": f"simulated-{number}",
+            }
+            due = due_row(self.times, row, answer.delay, self.people.delay.unit)
+            heapq.heappush(self._replies, (due, row, row, orjson.dumps(reply)))
+
+    def _teach_initial(self) -> None:
+        """Append the first rows as organic replies, as somebody importing old labels does."""
+        for i in range(self.first):
+            label = self.table.label(i)
+            if label is None:
+                continue
+            reply = {
+                "schema_version": 1,
+                "kind": "reply",
+                "reply_id": f"initial-{i}",
+                "event": self.table.event(i),
+                "label": label,
+                "annotator_id": "import",
+            }
+            self.log.append(LABEL_REPLIES, None, orjson.dumps(reply))
+        while self.engine.fold_some():
+            pass
+
+    # ---- results ------------------------------------------------------------------------------
+
+    def _evaluate_holdout(self) -> None:
+        """Evaluate the held-out rows, at most some twenty times a run."""
+        learned = sum(self.learner.learned_by_class)
+        if self.end == self.table.n or (self.run.holdout and self.run.holdout[-1][0] == learned):
+            return
+        expected = self.settings.query.budget * (self.end - self.first)
+        step = max(1.0, expected / HOLDOUT_CURVE_POINTS)
+        if self.run.holdout and learned - self.run.holdout[-1][0] < step and self.row < self.end:
+            return
+        self.run.holdout.append((learned, self.accuracy_over(range(self.end, self.table.n))))
+
+    def accuracy_over(self, rows: range) -> float:
+        """Return the present model's accuracy over labelled rows of the table."""
+        right = total = 0
+        for chunk in _chunks(rows):
+            labelled = [i for i in chunk if self.table.label(i) is not None]
+            encoded = [
+                encode(decode_event_fields(self.table.event(i)), self.engine.options.encoding) for i in labelled
+            ]
+            if not encoded:
+                continue
+            best = self.learner.score(encoded).shown[: len(encoded)].argmax(axis=1).tolist()
+            total += len(encoded)
+            if self.learner.model.fitted:
+                right += sum(
+                    self.learner.labels[c] == self.table.label(i) for c, i in zip(best, labelled, strict=True)
+                )
+        return right / total if total else float("nan")
+
+    def _finish(self) -> None:
+        run = self.run
+        run.events = self.end - self.first
+        run.learned = self.learner.outcomes["learned"]
+        accuracy = self.learner.accuracy()
+        hajek, biased = accuracy.hajek, accuracy.labelled_only
+        truth = None
+        if accuracy.first is not None and accuracy.last is not None:
+            truth = float(run.correct[accuracy.first.event_offset : accuracy.last.event_offset + 1].mean())
+        run.estimate = {
+            "value": hajek.value,
+            "lower": hajek.lower,
+            "upper": hajek.upper,
+            "n_effective": hajek.n_effective,
+            "truth": truth,
+            "labelled_only": biased.value,
+        }
+        state = self.engine.states[0]
+        run.unpaid_debt = state.ledger.debt / TOKEN
+        run.worst_excess = self._worst_excess()
+        run.curve = self._curve.points()
+        run.fingerprint = self.learner.fingerprint()
+        if self.end < self.table.n:
+            self._deliver(before_row=self.table.n + max((r[0] for r in self._replies), default=0))
+            self._evaluate_holdout()
+
+    def _worst_excess(self) -> float:
+        """Return the largest (spent - promised) over all prefixes, in labels: 0 or less keeps the promise."""
+        budget = self.settings.budget()
+        promised = budget.income * np.arange(1, self.run.events + 1) + budget.limit // 2 + budget.credit_units
+        return float((self.run.spent_by_event * TOKEN - promised).max()) / TOKEN
+
+    def _sample_rows(self) -> I64:
+        """Return the rows whose events will be written as samples; known from their ids alone."""
+        coin = Coin("sample", self.settings.seed)
+        rows = []
+        for n, i in enumerate(range(self.first, self.end), 1):
+            q = sample_probability(n)
+            if q >= 1.0 or coin(event_id(self.table, i)) < q:
+                rows.append(i)
+        return np.array(rows, dtype=np.int64)
+
+    def _positive_label(self) -> str | None:
+        if self.settings.task.positive is not None:
+            return self.settings.task.positive
+        codes = self.table.label_codes[self.first : self.end]
+        counts = np.bincount(codes[codes >= 0], minlength=len(self.table.label_names))
+        present = np.flatnonzero(counts)
+        if len(present) != 2:
+            return None
+        return self.table.label_names[int(present[np.argmin(counts[present])])]
+
+
+def event_id(table: Table, row: int) -> str:
+    """Return the id that a table gives to a row's event."""
+    return f"{table.name}-{row}"
+
+
+def person_id(asked_id: str, number: int) -> str:
+    """Return under which id person ``number`` answers about an event."""
+    return asked_id if number == 0 else f"{asked_id}#{number + 1}"
+
+
+def due_row(times: I64, row: int, delay: float, unit: str) -> int:
+    """Return the first row before which an answer about ``row`` is there; at the earliest the next one."""
+    if unit == "events":
+        return row + max(1, int(np.ceil(delay)))
+    return max(row + 1, int(np.searchsorted(times, times[row] + delay)))
+
+
+def due_rows(people: Annotators, table: Table, times: I64, overlap: int) -> I64:
+    """Return, for every row, before which row the first answer would be there if it was asked about."""
+    n = table.n
+    due = np.full(n, np.iinfo(np.int64).max)
+    rows = np.arange(n)
+    for number in range(overlap):
+        delays = people.delay.delays(person_id(event_id(table, i), number) for i in range(n))
+        if people.delay.unit == "events":
+            found = rows + np.maximum(1, np.ceil(delays).astype(np.int64))
+        else:
+            found = np.maximum(rows + 1, np.searchsorted(times, times + delays))
+        due = np.minimum(due, found)
+    return due
+
+
+def _times(table: Table) -> I64:
+    if table.timestamps_ms is not None:
+        return table.timestamps_ms
+    return START_MS + MS_PER_EVENT * np.arange(table.n, dtype=np.int64)
+
+
+def _chunks(rows: range) -> Iterator[range]:
+    for start in range(rows.start, rows.stop, CHUNK):
+        yield range(start, min(rows.stop, start + CHUNK))
+
+
+def _decision_line(event_id: str, tick: Tick, decision: Decision, probabilities: list[float]) -> bytes:
+    return orjson.dumps(
+        {
+            "event_id": event_id,
+            "v": tick.model_version,
+            "probabilities": probabilities,
+            "u": decision.score,
+            "rank": decision.rank,
+            "p": decision.probability,
+            "tokens": decision.tokens,
+            "floor": decision.floor,
+            "asked": decision.asked,
+            "propensity": decision.propensity,
+        }
+    )

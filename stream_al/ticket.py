@@ -1,0 +1,165 @@
+"""The ticket: all that the fold needs to know of a request, carried by the people who answer it.
+
+A request's ticket comes back untouched in its reply, so the reply log is self-contained: no join, no
+store of open requests. It is one opaque ASCII string, since tools that parse and print JSON change
+numbers on the way: ``key id . base64url(canonical JSON) . base64url(keyed BLAKE2b-128)``. It holds no
+payload and no text, only the encoded input. Without a configured key it guards against accidents, not
+against people.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import orjson
+
+from stream_al.errors import ConfigurationError, InvalidTicket
+
+UNKEYED = "0"
+"""Key id of tickets that were signed without a secret."""
+_MAC_BYTES = 16
+
+
+class Totals(NamedTuple):
+    """Running totals of a partition when it asked; their differences describe a window of asks."""
+
+    asked: int
+    inverse_propensity: float
+    floor_blocked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What the fold learns about a request from its reply.
+
+    Attributes
+    ----------
+    request_id : str
+        UUID of the request.
+    event_id, topic, partition, offset
+        The event and where it stands.
+    labels : tuple of str
+        Labels that were offered; empty while none was known.
+    input : dict
+        The encoded input (see `stream_al.encode`), as plain JSON values.
+    weight : float
+        The event's own weight.
+    served : str or None
+        Label predicted when the event passed; what the estimates judge.
+    confidence : float
+        Its tempered probability.
+    propensity : float
+        Probability, given all that came before, that this event was asked.
+    channel : {"floor", "chosen"}
+    overlap, ttl_seconds, resolve_by : int
+        Votes wanted; the wish and the log time (ms) at which fewer must do.
+    suggestion_shown : bool
+    model_version : int
+    asked_at : int
+        Log time in ms.
+    totals : Totals
+    """
+
+    request_id: str
+    event_id: str
+    topic: str
+    partition: int
+    offset: int
+    labels: tuple[str, ...]
+    input: Mapping[str, Any]
+    weight: float
+    served: str | None
+    confidence: float
+    propensity: float
+    channel: str
+    overlap: int
+    ttl_seconds: int
+    resolve_by: int
+    suggestion_shown: bool
+    model_version: int
+    asked_at: int
+    totals: Totals
+
+
+_FIELDS = tuple(Ticket.__slots__)
+
+
+class TicketOffice:
+    """Signs tickets with the first key and verifies them with any.
+
+    Parameters
+    ----------
+    topic : str
+        Full name of the events topic; tickets of another one are foreign.
+    keys : mapping of key id to secret
+        In order of preference; a retired key stays in the list while its tickets are out. Empty:
+        tickets are only guarded against accidents.
+
+    Raises
+    ------
+    ConfigurationError
+        A key id is not alphanumeric, or a secret is shorter than 16 bytes.
+    """
+
+    def __init__(self, topic: str, keys: Mapping[str, bytes] | None = None) -> None:
+        self.topic = topic
+        self.keyed = bool(keys)
+        for key_id, secret in (keys or {}).items():
+            if not key_id.isalnum() or key_id == UNKEYED:
+                raise ConfigurationError(
+                    f"ticket key id {key_id!r} found; expected letters and digits, not '0'; rename the key"
+                )
+            if not 16 <= len(secret) <= 64:
+                raise ConfigurationError(
+                    f"ticket key {key_id!r} has {len(secret)} bytes; expected 16 to 64; "
+                    "make one with `openssl rand -hex 32`"
+                )
+        self._keys = dict(keys) if keys else {UNKEYED: b""}
+        self._signer = next(iter(self._keys))
+
+    def issue(self, ticket: Ticket) -> str:
+        """Return the string that stands for this ticket."""
+        fields = {name: getattr(ticket, name) for name in _FIELDS}
+        fields["totals"] = list(ticket.totals)
+        body = urlsafe_b64encode(orjson.dumps(fields))
+        return f"{self._signer}.{body.decode()}.{self._mac(self._signer, body)}"
+
+    def verify(self, text: str) -> Ticket:
+        """Return the ticket that the string stands for.
+
+        Raises
+        ------
+        InvalidTicket
+            ``malformed``: not a ticket; ``foreign``: another topic's, or an unknown key id;
+            ``forged``: the signature does not match.
+        """
+        key_id, _, rest = text.partition(".")
+        body, _, mac = rest.partition(".")
+        if not body or not mac:
+            raise InvalidTicket("malformed", "the ticket is not of the form id.body.signature; copy it whole")
+        if key_id not in self._keys:
+            raise InvalidTicket(
+                "foreign", f"the ticket is signed with key {key_id[:32]!r}; known are {list(self._keys)}"
+            )
+        if not hmac.compare_digest(mac.encode(), self._mac(key_id, body.encode()).encode()):
+            raise InvalidTicket("forged", "the ticket's signature does not match its contents")
+        try:
+            fields = orjson.loads(urlsafe_b64decode(body))
+            fields["labels"] = tuple(fields["labels"])
+            fields["totals"] = Totals(*fields["totals"])
+            ticket = Ticket(**fields)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InvalidTicket("malformed", f"the ticket's contents are not readable: {error}") from error
+        if ticket.topic != self.topic:
+            raise InvalidTicket("foreign", f"the ticket is of topic {ticket.topic!r}, not {self.topic!r}")
+        return ticket
+
+    def _mac(self, key_id: str, body: bytes) -> str:
+        digest = blake2b(body, digest_size=_MAC_BYTES, key=self._keys[key_id], person=b"stream-al-ticket")
+        digest.update(b"." + key_id.encode())
+        return urlsafe_b64encode(digest.digest()).decode().rstrip("=")
