@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from stream_al import __version__
+from stream_al.errors import InvalidTicket
 from stream_al.learner import Learner
 
 PREFIX = "base-"
@@ -87,7 +88,7 @@ def load_base(directory: Path, learner: Learner, identity: str, not_after: int |
                 continue
             with np.load(base / "arrays.npz", allow_pickle=False) as arrays:
                 learner.load(stored["facts"], dict(arrays))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, InvalidTicket):
             continue
         return learner.position
     return 0

@@ -116,7 +116,9 @@ class Columns:
         np.cumsum([len(bag) for bag in bags], out=indptr[1:])
         flat = list(chain.from_iterable(bags))
         pairs = np.array(flat, dtype=np.float64).reshape(len(flat), 2)
-        return Words(indptr, pairs[:, 0].astype(np.int64), pairs[:, 1].copy(), self.word_bits)
+        # an id of a wider encoding, from a sample of another configuration, must not leave the range
+        ids = pairs[:, 0].astype(np.int64) & ((1 << self.word_bits) - 1)
+        return Words(indptr, ids, pairs[:, 1].copy(), self.word_bits)
 
     def dump(self) -> dict[str, object]:
         """Return the state as JSON values."""

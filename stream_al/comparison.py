@@ -8,18 +8,22 @@ asked about that is just large enough for as many labels to arrive.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from scipy.stats import t as student
+from threadpoolctl import threadpool_limits
 
-from stream_al.annotators import Annotators
+from stream_al.annotators import Annotators, Delay
+from stream_al.datasets import bundled, read_table
 from stream_al.monitor.accuracy import pr_auc, precision_at_1pct
 from stream_al.query.coin import Coin
 from stream_al.query.listed import ListedPolicy
-from stream_al.settings import Settings
+from stream_al.settings import Settings, load_settings
 from stream_al.simulate import (
     Plan,
     Progress,
@@ -64,6 +68,68 @@ def compare_seed(
         policy = ListedPolicy(settings.budget(), sample, rule.events)
         random = Simulation(table, settings, people, plan, policy)(progress)
     return Pair(settings.seed, rule, random)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A comparison as plain values: what a worker process is told.
+
+    Attributes
+    ----------
+    source : str or Path
+        A file, or the name of a bundled data set (shuffled by the seed).
+    reading : dict
+        Keyword arguments of :func:`~stream_al.datasets.read_table`; None for bundled data.
+    overrides : dict
+        Settings in place of file and environment.
+    """
+
+    source: str
+    reading: dict[str, Any] | None
+    overrides: dict[str, Any]
+    delay: str = "none"
+    no_answer: float = 0.2
+    noise: float = 0.1
+    plan: Plan = field(default_factory=Plan)
+    baseline: bool = True
+    head: int | None = None
+
+    def settings(self, seed: int) -> Settings:
+        """Return the settings of one seed."""
+        return load_settings(None, {**self.overrides, "seed": seed})
+
+    def table(self, seed: int) -> Table:
+        """Return the table of one seed: a file stays in its order, bundled data are shuffled."""
+        if self.reading is None:
+            return bundled(self.source, seed=seed, head=self.head)
+        return read_table(self.source, **self.reading)
+
+    def people(self, seed: int) -> Annotators:
+        """Return the annotators of one seed."""
+        return Annotators(Delay.parse(self.delay, seed), self.no_answer, self.noise, seed)
+
+    def run(self, seed: int, progress: Progress | None = None, trace: Trace | None = None) -> Pair:
+        """Run one seed."""
+        with threadpool_limits(1):
+            return compare_seed(
+                self.table(seed),
+                self.settings(seed),
+                self.people(seed),
+                self.plan,
+                baseline=self.baseline,
+                progress=progress,
+                trace=trace,
+            )
+
+
+def run_seeds(job: Job, seeds: Sequence[int], workers: int = 1) -> Iterator[Pair]:
+    """Yield one pair a seed, in the order of the seeds; several at once where workers allow."""
+    if workers == 1 or len(seeds) == 1:
+        yield from map(job.run, seeds)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads hold
+    with ProcessPoolExecutor(min(workers, len(seeds)), mp_context=context) as pool:
+        yield from pool.map(job.run, seeds)
 
 
 def random_sample(simulation: Simulation, learned: int) -> list[str]:

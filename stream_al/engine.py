@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from stream_al.decode import DecodedEvent, decode_event, decode_mapped
 from stream_al.encode import EncodedInput, EncodingOptions, encode, from_message
-from stream_al.errors import CommitLost, InvalidMessage, WrongTopic
+from stream_al.errors import CommitLost, InvalidMessage, InvalidTicket, WrongTopic
 from stream_al.learner import Learner, Scored
 from stream_al.log.protocol import (
     LABEL_REPLIES,
@@ -263,10 +264,13 @@ class Engine:
             if len(records) >= RESERVOIR_SIZE or start == first:
                 break
             reach *= 4  # offsets are not dense on every log
-        return [
-            from_message(self.learner.office.verify(self._writer.ticket_of(record.value)).input)
-            for record in records[-RESERVOIR_SIZE:]
-        ]
+        inputs = []
+        for record in records[-RESERVOIR_SIZE:]:
+            # a ticket under a retired key says nothing that may be trusted, and stops no service
+            with suppress(InvalidTicket):
+                ticket = self.learner.office.verify(self._writer.ticket_of(record.value))
+                inputs.append(from_message(ticket.input))
+        return inputs
 
     # ---- events in ----------------------------------------------------------------------------
 
@@ -340,17 +344,13 @@ class Engine:
             if scored is not None and part.valid:
                 self._decide_partition(part, memory, draft, scored, scores[start:stop], start, tick, outputs)
             clock.lap("decide")
-            now = draft.state.now
-            outputs.extend(dead_letter_output(record, "event", error, now) for record, error in part.invalid)
+            outputs.extend(dead_letter_output(record, "event", error) for record, error in part.invalid)
             tick.dead_letters += len(part.invalid)
             start = stop
         owner = self._memory.get(0)
         if self._rejected and owner is not None:
             drafts.setdefault(0, _Partition(owner.state, owner.next_offset, owner.requests, owner.reservoir))
-            now = drafts[0].state.now
-            outputs.extend(
-                dead_letter_output(record, "reply", error, now) for record, error in self._rejected
-            )
+            outputs.extend(dead_letter_output(record, "reply", error) for record, error in self._rejected)
             tick.dead_letters += len(self._rejected)
         for partition, draft in drafts.items():
             if draft.state is self._memory[partition].state:
@@ -362,10 +362,10 @@ class Engine:
         return outputs, drafts
 
     def _scores(self, scored: Scored | None, ids: list[str]) -> list[int]:
-        """Return u as 16-bit integers; 1 while nothing was learned."""
+        """Return u as 16-bit integers; 1 while nothing was learned, or a single class is known."""
         if scored is None:
             return []
-        if not scored.fitted:
+        if not scored.fitted or scored.probabilities.shape[1] < 2:
             return [SCALE] * len(ids)
         rare = self.learner.rare_class()
         context = ScoreContext(scored.probabilities, ids, scored.inputs, rare, self.options.seed)
@@ -384,7 +384,7 @@ class Engine:
         tick: Tick,
         outputs: list[Output],
     ) -> None:
-        novelty = _Novelty(self, memory, part.encoded)
+        novelty = _Novelty(self, memory, part.encoded, scored, first_row)
         events = [
             ScoredEvent(event.event_id, record.timestamp_ms, score)
             for (record, event), score in zip(part.valid, scores, strict=True)
@@ -407,11 +407,13 @@ class Engine:
 
     def _samples(self, part: _Work, seen: int) -> list[Output]:
         """Return samples for the scaler: q(n) = max(0.002, min(1, 256/n)), n = events so far."""
+        coins = self._sample_coin.many(event.event_id for _, event in part.valid)
         written = []
-        for n, ((record, event), encoded) in enumerate(zip(part.valid, part.encoded, strict=True), seen + 1):
+        for n, coin in enumerate(coins, seen + 1):
             q = sample_probability(n)
-            if q >= 1.0 or self._sample_coin(event.event_id) < q:
-                written.append(self._writer.sample(record, event, encoded, q))
+            if coin < q:
+                i = n - seen - 1
+                written.append(self._writer.sample(*part.valid[i], part.encoded[i], q))
         return written
 
 
@@ -421,40 +423,47 @@ def sample_probability(n: int) -> float:
 
 
 class _Novelty:
-    """The reservoir as one batch sees it: embeddings are made only once somebody would be asked."""
+    """The reservoir as one batch sees it: made only once somebody would be asked."""
 
-    def __init__(self, engine: Engine, memory: _Partition, batch: Sequence[EncodedInput]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        memory: _Partition,
+        batch: Sequence[EncodedInput],
+        scored: Scored,
+        first_row: int,
+    ) -> None:
         self._engine = engine
         self._memory = memory
         self._batch = batch
+        self._inputs = scored.inputs
+        self._first_row = first_row
         self._added: list[EncodedInput] = []
         self.reservoir: Reservoir | None = None
-        self.embedded_at = -1
-        position = engine.learner.position
-        if memory.reservoir is not None and memory.embedded_at == position:
-            self.reservoir, self.embedded_at = memory.reservoir.copy(), position
+        self.embedded_at = engine.learner.position
+        if memory.reservoir is not None and memory.embedded_at == self.embedded_at:
+            self.reservoir = memory.reservoir.copy()
 
     def near(self, i: int) -> bool:
         if not self._engine.options.near_duplicates:
             return False
+        columns = self._engine.learner.columns
+        if not columns and not columns.has_words:
+            return False  # nothing is known to compare by: before the first sample all events would be alike
+        project = self._engine._project
         if self.reservoir is None:
-            self.embedded_at = self._engine.learner.position
-            self.reservoir = Reservoir(self._embed(self.requests()))
-        return self.reservoir.near(self._embed([self._batch[i]])[0])
+            learner, requests = self._engine.learner, self.requests()
+            inputs = learner.columns.inputs(requests, learner.scaler, pad=False)
+            self.reservoir = Reservoir(project(inputs, row) for row in range(len(requests)))
+        return self.reservoir.near(project(self._inputs, self._first_row + i))
 
     def asked(self, i: int) -> None:
         self._added.append(self._batch[i])
         if self.reservoir is not None:
-            self.reservoir.add(self._embed([self._batch[i]])[0])
+            self.reservoir.add(self._engine._project(self._inputs, self._first_row + i))
 
     def requests(self) -> list[EncodedInput]:
         return (self._memory.requests + self._added)[-RESERVOIR_SIZE:]
-
-    def _embed(self, batch: Sequence[EncodedInput]) -> list[np.ndarray]:
-        if not batch:
-            return []
-        learner = self._engine.learner
-        return list(self._engine._project(learner.columns.inputs(batch, learner.scaler, pad=False)))
 
 
 class _StageClock:

@@ -159,6 +159,7 @@ class Learner:
             self.now = record.timestamp_ms if not self.now else self._advanced(record.timestamp_ms)
             for request in self.ballots.due(self.now):
                 self._resolve(request)
+            self.ballots.forget(self.now)  # at every record, so that a fold in any chunks is the same fold
             try:
                 message = decode_reply(record.value)
                 if isinstance(message, Sample):
@@ -178,7 +179,6 @@ class Learner:
                 if reject:
                     reject(record, error)
             self.position = record.offset + 1
-        self.ballots.forget(self.now)
 
     def _advanced(self, record_ms: int) -> int:
         return max(self.now, min(record_ms, self.now + HOUR_MS))
@@ -392,7 +392,14 @@ class Learner:
         return None if arrays is None else (self._facts(), arrays)
 
     def load(self, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what :meth:`dump` of a learner with equal options and model returned."""
+        """Take over what :meth:`dump` of a learner with equal options and model returned.
+
+        Raises
+        ------
+        InvalidTicket
+            An open request's key is retired; nothing was taken over.
+        """
+        self._open = {bytes.fromhex(r): self.office.verify(text) for r, text in facts["open"].items()}
         self.labels = list(facts["labels"])
         self.position, self.now, self.samples = facts["position"], facts["now"], facts["samples"]
         self.outcomes = {name: facts["outcomes"].get(name, 0) for name in OUTCOMES}
@@ -406,7 +413,6 @@ class Learner:
         self.columns.load(facts["columns"])
         self.ballots.load(facts["ballots"])
         self.book.load(facts["book"])
-        self._open = {bytes.fromhex(r): self.office.verify(text) for r, text in facts["open"].items()}
         self._chain = bytes.fromhex(facts["chain"])
         self._probes = [from_message(probe) for probe in facts["probes"]]
         self.temperature.losses, self.temperature.value = arrays["temperature"].copy(), facts["temperature"]

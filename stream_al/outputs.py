@@ -37,8 +37,9 @@ def request_id(topic: str, event_id: str) -> UUID:
     return uuid5(REQUESTS, f"{topic}\0{event_id}")
 
 
-def dead_letter_output(record: Record, stage: str, error: InvalidMessage, failed_at: int) -> Output:
-    """Return the record that keeps a bad one."""
+def dead_letter_output(record: Record, stage: str, error: InvalidMessage) -> Output:
+    """Return the record that keeps a bad one; it failed at its own log time, however the stream is cut."""
+    failed_at = max(0, record.timestamp_ms)
     letter = dead_letter(record, "event" if stage == "event" else "reply", error, failed_at)
     return Output(DEAD_LETTERS, 0, record.key, letter.to_json())
 

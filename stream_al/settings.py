@@ -10,6 +10,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -62,6 +63,7 @@ class ModelSettings(Section):
     columns: Annotated[int, Field(ge=1, le=65_536)] = 1024
     scale_memory: Annotated[float, Field(gt=1)] = 1e5
     word_bits: Annotated[int, Field(ge=8, le=22)] = EncodingOptions().bits
+    character_ngrams: bool = True
 
 
 class LabelSettings(Section):
@@ -167,7 +169,8 @@ class Settings(BaseSettings):
 
     def encoding(self) -> EncodingOptions:
         """Return how text becomes hashed words."""
-        return EncodingOptions(bits=self.model.word_bits)
+        options = EncodingOptions(bits=self.model.word_bits)
+        return options if self.model.character_ngrams else replace(options, char_ngrams=None)
 
     def events_topic(self) -> str:
         """Return the events topic's full name: part of every ticket."""

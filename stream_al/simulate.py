@@ -23,7 +23,7 @@ from stream_al.encode import encode
 from stream_al.engine import Engine, Tick, sample_probability
 from stream_al.errors import DataError
 from stream_al.log.memory import MemoryLog
-from stream_al.log.protocol import EVENTS, LABEL_REPLIES, LABEL_REQUESTS, PREDICTIONS
+from stream_al.log.protocol import DEAD_LETTERS, EVENTS, LABEL_REPLIES, LABEL_REQUESTS, PREDICTIONS, Log
 from stream_al.monitor.accuracy import ConfusionMatrix
 from stream_al.monitor.curve import CurvePoint, LearningCurve
 from stream_al.query.coin import Coin
@@ -39,6 +39,7 @@ MS_PER_EVENT = 1_000
 START_MS = 1_700_000_000_000
 CHUNK = 500
 HOLDOUT_CURVE_POINTS = 20
+KAPPA_POINTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Run:
     positive_truth: NDArray[np.bool_] | None = None
     delays_events: list[int] = field(default_factory=list)
     curve: list[CurvePoint] = field(default_factory=list)
+    kappa_curve: list[dict[str, float]] = field(default_factory=list)
     holdout: list[tuple[int, float]] = field(default_factory=list)
     estimate: dict[str, float | None] = field(default_factory=dict)
     fingerprint: str = ""
@@ -85,6 +87,7 @@ class Run:
     stage_seconds: dict[str, float] = field(default_factory=dict)
 
 
+MakeLog = Callable[[Callable[[], int]], Log]
 Progress = Callable[["Simulation"], None]
 Trace = Callable[[bytes], object]
 
@@ -100,6 +103,8 @@ class Simulation:
     plan : Plan
     policy : QueryPolicy, optional
         In place of the configured one.
+    make_log : callable, optional
+        Makes the log from the virtual clock; a memory log otherwise, which forgets what was used.
 
     Raises
     ------
@@ -114,6 +119,7 @@ class Simulation:
         people: Annotators,
         plan: Plan | None = None,
         policy: QueryPolicy | None = None,
+        make_log: MakeLog | None = None,
     ) -> None:
         self.table = table
         self.settings = settings
@@ -128,7 +134,7 @@ class Simulation:
             )
         self.times = _times(table)
         self._clock_ms = int(self.times[self.first])
-        self.log = MemoryLog(clock=lambda: self._clock_ms)
+        self.log: Log = (make_log or _memory_log)(lambda: self._clock_ms)
         self.engine: Engine = build_engine(settings, self.log, policy=policy)
         self.learner = self.engine.learner
         self.row = self.first
@@ -136,6 +142,8 @@ class Simulation:
         self._due = due_rows(people, table, self.times, settings.query.overlap)
         self._samples = self._sample_rows()
         self._replies: list[tuple[int, int, int, bytes]] = []
+        self._shown = 0
+        self.last_tick_events = 0
         self._curve = LearningCurve(window=None)
         self._positive = self._positive_label()
         n = self.end - self.first
@@ -164,7 +172,9 @@ class Simulation:
         while self.row < self.end:
             stop = self._safe_stop()
             self._feed(stop)
+            before = self.row
             self._tick(trace)
+            self.last_tick_events = self.row - before
             self._evaluate_holdout()
             if progress:
                 progress(self)
@@ -193,9 +203,13 @@ class Simulation:
     def _feed(self, stop: int) -> None:
         """Append the replies that are due before the next event, then the events."""
         self._deliver(before_row=self.row)
-        for i in range(self.row, stop):
-            self.log.append(EVENTS, None, self.table.event_json(i), timestamp_ms=int(self.times[i]))
+        rows = range(self.row, stop)
         self._clock_ms = max(self._clock_ms, int(self.times[stop - 1]))
+        if isinstance(self.log, MemoryLog):
+            for i in rows:
+                self.log.append(EVENTS, None, self.table.event_json(i), timestamp_ms=int(self.times[i]))
+        else:
+            self.log.append_many(EVENTS, [(None, self.table.event_json(i)) for i in rows])
         self._stop = stop
 
     def _deliver(self, before_row: int) -> None:
@@ -206,17 +220,37 @@ class Simulation:
             self.run.delays_events.append(row - asked_row)
         while self.engine.fold_some():
             pass
-        self.log.truncate(LABEL_REPLIES, 0, self.learner.position)
+        self._forget(LABEL_REPLIES, self.learner.position)
 
     def _tick(self, trace: Trace | None) -> None:
         while self.row < self._stop:
             learned = sum(self.learner.answers_by_class)
             tick = self.engine.tick()
+            if tick.dead_letters:
+                self._refuse_bad_rows()
             for stage, seconds in tick.stage_seconds.items():
                 self.run.stage_seconds[stage] = self.run.stage_seconds.get(stage, 0.0) + seconds
             self._account(tick, learned, trace)
         for topic in (EVENTS, PREDICTIONS, LABEL_REQUESTS):
-            self.log.truncate(topic, 0, self.log.bounds(topic, 0)[1])
+            self._forget(topic, self.log.bounds(topic, 0)[1])
+
+    def _forget(self, topic: str, before_offset: int) -> None:
+        """Keep a long simulation small; a log on disk has its own retention."""
+        if isinstance(self.log, MemoryLog):
+            self.log.truncate(topic, 0, before_offset)
+
+    def _refuse_bad_rows(self) -> None:
+        """Raise DataError where a row made no valid event: truth and decisions would part company."""
+        first, end = self.log.bounds(DEAD_LETTERS, 0)
+        for record in self.log.tail(DEAD_LETTERS, 0, first, end - first):
+            letter = orjson.loads(record.value)
+            if letter["stage"] == "event":
+                row = self.first + letter["source"]["offset"]
+                raise DataError(
+                    f"{self.table.name}: data row {row + 1} makes no valid event: "
+                    f"{letter['error']['message']}; mend or remove it, or drop the column"
+                )
+        self.log.truncate(DEAD_LETTERS, 0, end)
 
     # ---- people -------------------------------------------------------------------------------
 
@@ -235,6 +269,11 @@ class Simulation:
         correct = np.array([t == p for t, p in zip(truth, predicted, strict=True)], dtype=bool)
         self.run.correct[start : start + n] = correct
         self._curve.add(correct, learned)
+        if (
+            start + n
+        ) * KAPPA_POINTS // self.run.correct.size > start * KAPPA_POINTS // self.run.correct.size:
+            point = {"events": start + n, "labels": learned, "kappa": self.run.confusion.kappa}
+            self.run.kappa_curve.append(point)
         if self.run.positive_probability is not None and scored.fitted and self._positive in labels:
             column = labels.index(self._positive)
             self.run.positive_probability[start : start + n] = scored.shown[:n, column]
@@ -248,9 +287,9 @@ class Simulation:
             self.run.spent_by_event[start + i] = spent
             if trace:
                 trace(_decision_line(event.event_id, tick, decision, scored.shown[i].tolist()))
-        for record in self.log.tail(LABEL_REQUESTS, 0, self.log.bounds(LABEL_REQUESTS, 0)[0], n):
+        for record in self.log.tail(LABEL_REQUESTS, 0, self._shown, n):
             self._show(record.value)
-        self.log.truncate(LABEL_REQUESTS, 0, self.log.bounds(LABEL_REQUESTS, 0)[1])
+            self._shown = record.offset + 1
         self.row += n
 
     def _show(self, request: bytes) -> None:
@@ -314,7 +353,8 @@ class Simulation:
         for chunk in _chunks(rows):
             labelled = [i for i in chunk if self.table.label(i) is not None]
             encoded = [
-                encode(decode_event_fields(self.table.event(i)), self.engine.options.encoding) for i in labelled
+                encode(decode_event_fields(self.table.event(i)), self.engine.options.encoding)
+                for i in labelled
             ]
             if not encoded:
                 continue
@@ -404,11 +444,16 @@ def due_rows(people: Annotators, table: Table, times: I64, overlap: int) -> I64:
     for number in range(overlap):
         delays = people.delay.delays(person_id(event_id(table, i), number) for i in range(n))
         if people.delay.unit == "events":
-            found = rows + np.maximum(1, np.ceil(delays).astype(np.int64))
+            late = np.ceil(np.minimum(delays, float(n)))  # after the end is never, and fits an integer
+            found = rows + np.maximum(1, late.astype(np.int64))
         else:
             found = np.maximum(rows + 1, np.searchsorted(times, times + delays))
         due = np.minimum(due, found)
     return due
+
+
+def _memory_log(clock: Callable[[], int]) -> Log:
+    return MemoryLog(clock=clock)
 
 
 def _times(table: Table) -> I64:

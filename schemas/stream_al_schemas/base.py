@@ -40,3 +40,8 @@ class Source(BaseModel):
 
 
 JsonObject = dict[str, Any]
+
+
+def present(name: str) -> JsonObject:
+    """Return the JSON Schema rule that a field stands there and is not null."""
+    return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}

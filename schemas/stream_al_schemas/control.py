@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from stream_al_schemas.base import Label, Message
+from stream_al_schemas.base import Label, Message, present
 
 
 class Control(Message):
     """Labels added, or asking paused and resumed; comes from the engine and the command line only."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [present("add_labels"), present("chosen_asks"), present("floor_asks")]}
+    )
 
     kind: Literal["control"] = "control"
     add_labels: list[Label] | None = Field(default=None, max_length=1000)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from stream_al_schemas.base import Identifier, Message, Payload
+from stream_al_schemas.base import Identifier, Message, Payload, present
 
 FeatureName = Annotated[str, Field(min_length=1, max_length=256)]
 FeatureValue = bool | int | float | str | None
@@ -20,6 +20,10 @@ class Event(Message):
     Null is a missing value. A number that overflows a double counts as missing too, never as an error.
     Images and audio come as ``vector`` (an embedding) with their address in ``payload``.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [present("features"), present("text"), present("vector")]}
+    )
 
     event_id: Identifier
     timestamp: str | int | float | None = Field(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from stream_al_schemas.base import Identifier, Label, Message, Share
+from stream_al_schemas.base import Identifier, Label, Message, Share, present
 from stream_al_schemas.event import Event
 from stream_al_schemas.label_request import Ticket
 
@@ -15,6 +15,15 @@ When = str | int | float | None
 
 class LabelReply(Message):
     """An answer to a request (with its ticket) or an organic label (with its event), never both."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [present("ticket"), present("event")],
+            "if": {"properties": {"status": {"const": "labelled"}}},
+            "then": present("label"),
+            "else": {"not": present("label")},
+        }
+    )
 
     kind: Literal["reply"] = "reply"
     reply_id: Identifier

@@ -10,7 +10,7 @@ from pydantic import Field
 from stream_al_schemas.base import Label, Message, Milliseconds
 from stream_al_schemas.event import Event
 
-Ticket = Annotated[str, Field(min_length=16, max_length=1_000_000, pattern=r"^[A-Za-z0-9_.\-]+$")]
+Ticket = Annotated[str, Field(min_length=16, max_length=1_000_000, pattern=r"^[A-Za-z0-9_.=\-]+$")]
 
 
 class LabelRequest(Message):

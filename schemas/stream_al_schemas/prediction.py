@@ -11,7 +11,9 @@ class Prediction(Message):
     """One prediction an event, written in the same commit as the event's offset."""
 
     event_id: Identifier
-    label: Label | None = Field(description="Most probable label; null while nothing was learned.")
+    label: Label | None = Field(
+        default=None, description="Most probable label; null or absent while nothing was learned."
+    )
     probabilities: dict[str, Share] = Field(description="Tempered probabilities by label.")
     uncertainty: Share = Field(description="The query rule's score: 1 - margin unless configured otherwise.")
     model_version: int = Field(ge=0, description="v: the next offset of label-replies that was folded.")

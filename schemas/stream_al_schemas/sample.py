@@ -8,6 +8,9 @@ from pydantic import Field
 
 from stream_al_schemas.base import Identifier, Message, Source
 
+WordId = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,6})$")]
+WordCount = Annotated[int, Field(ge=1)]
+
 
 class EncodedMessage(Message):
     """An event's encoded input, as it stands in samples and tickets.
@@ -17,7 +20,7 @@ class EncodedMessage(Message):
 
     numbers: dict[str, float | None] = Field(default_factory=dict)
     categories: list[str] = Field(default_factory=list, description="Pairs name=value.")
-    words: dict[str, int] | None = Field(default=None, description="Hashed word id to count.")
+    words: dict[WordId, WordCount] | None = Field(default=None, description="Hashed word id to count.")
 
 
 class Sample(Message):

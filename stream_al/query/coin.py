@@ -6,13 +6,16 @@ replica and no restart changes it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2b
 
-_SCALE = 2.0**-64
+_SCALE = 2.0**-53
 
 
 class Coin:
     """Uniform numbers in [0, 1) determined by a salt and an id: BLAKE2b(salt ‖ 0 ‖ id) / 2^64.
+
+    Cut to 53 bits, so that rounding to a double never gives 1.
 
     Parameters
     ----------
@@ -37,4 +40,13 @@ class Coin:
         """Return the number for this id."""
         digest = self._start.copy()
         digest.update(identity.encode())
-        return int.from_bytes(digest.digest(), "big") * _SCALE
+        return (int.from_bytes(digest.digest(), "big") >> 11) * _SCALE
+
+    def many(self, identities: Iterable[str]) -> list[float]:
+        """Return the numbers for several ids, each as if tossed alone."""
+        start, number, numbers = self._start.copy, int.from_bytes, []
+        for identity in identities:
+            digest = start()
+            digest.update(identity.encode())
+            numbers.append((number(digest.digest(), "big") >> 11) * _SCALE)
+        return numbers

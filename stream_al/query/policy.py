@@ -194,6 +194,8 @@ class RankedPolicy:
         terms, income, limit = self._terms, self.budget.income, self.budget.limit
         recent = set(s.recent)
         decisions: list[Decision] = []
+        floor_coins = self._floor_coin.many(event.event_id for event in events)
+        query_coins = self._query_coin.many(event.event_id for event in events)
         share: Callable[[int], tuple[float, float]] | None = None
         stale_at = (-1, -1)
         for i, (event_id, timestamp_ms, score) in enumerate(events):
@@ -215,9 +217,9 @@ class RankedPolicy:
                 elif tokens >= terms.reserve:
                     fill = tokens * terms.tilt
                     p = min(1.0, terms.chosen * min(4.0, max(0.25, fill * fill)) * wanted)
-            floor = self._floor_coin(event_id) < terms.floor and feedback.floor_asks
+            floor = floor_coins[i] < terms.floor and feedback.floor_asks
             duplicate = False
-            if floor or (p > 0.0 and self._query_coin(event_id) < p):
+            if floor or query_coins[i] < p:
                 known = id_hash(event_id) in recent
                 duplicate = not known and payable and near_duplicate(i)
                 if known or duplicate:
@@ -231,7 +233,7 @@ class RankedPolicy:
             if ask and propensity is not None:
                 ledger.pay(terms.cost)
                 s.note_ask(event_id, propensity)
-                recent.add(s.recent[-1])
+                recent = set(s.recent)  # the oldest of 64 may be gone, whatever the cut
                 asked(i)
             decisions.append(Decision(ask, score, rank, p, tokens / TOKEN, floor, propensity, duplicate, now))
         return s, decisions

@@ -7,7 +7,7 @@ floor still asks about some of them, so a wave that changes its nature is seen.
 
 from __future__ import annotations
 
-from collections import deque
+import math
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -21,6 +21,8 @@ SIZE = 64
 DIMENSIONS = 64
 NEAR = 0.1
 """Fraction of the reservoir's median nearest-neighbour distance below which an event is a near-duplicate."""
+COPY = 1e-12
+"""Squared distance up to which two items are copies of each other."""
 FEW = 4
 """Below this many items there is no typical distance; only exact copies are near-duplicates."""
 
@@ -37,26 +39,24 @@ class Projection:
         self._place = np.zeros(0, dtype=np.int64)
         self._sign = np.zeros(0)
 
-    def __call__(self, inputs: Inputs) -> F64:
-        """Return the embeddings (rows, 64) float64 of the unpadded rows."""
-        rows = inputs.rows
-        z = inputs.z[:rows]
-        embedded = np.zeros((rows, DIMENSIONS))
-        d = z.shape[1]
-        if d <= DIMENSIONS:
-            embedded[:, :d] = z
+    def __call__(self, inputs: Inputs, row: int) -> F64:
+        """Return the embedding (64,) of one row; its bits do not depend on the rows around it."""
+        z = inputs.z[row]
+        embedding = np.zeros(DIMENSIONS)
+        if len(z) <= DIMENSIONS:
+            embedding[: len(z)] = z
         else:
-            self._grow(d)
-            for column in range(d):
-                embedded[:, self._place[column]] += self._sign[column] * z[:, column]
+            self._grow(len(z))
+            weights = self._sign[: len(z)] * z
+            embedding = np.bincount(self._place[: len(z)], weights, DIMENSIONS).astype(np.float64)
         if inputs.words is not None:
             words = inputs.words
-            place = (words.ids * 2654435761 >> 7) % DIMENSIONS
-            sign = np.where((words.ids * 40503 >> 5) & 1, 1.0, -1.0)
-            row = np.repeat(np.arange(words.rows), np.diff(words.indptr))
-            inside = row < rows
-            np.add.at(embedded, (row[inside], place[inside]), (sign * np.log1p(words.counts))[inside])
-        return embedded
+            mine = slice(words.indptr[row], words.indptr[row + 1])
+            ids = words.ids[mine]
+            sign = np.where((ids * 40503 >> 5) & 1, 1.0, -1.0)
+            place = (ids * 2654435761 >> 7) % DIMENSIONS
+            embedding = embedding + np.bincount(place, sign * np.log1p(words.counts[mine]), DIMENSIONS)
+        return embedding
 
     def _grow(self, columns: int) -> None:
         known = len(self._place)
@@ -72,43 +72,59 @@ class Projection:
 
 
 class Reservoir:
-    """Embeddings of the last 64 requests of a partition, compared with one candidate at a time."""
+    """Embeddings of the last 64 requests of a partition, compared with one candidate at a time.
+
+    Distances between the items are kept, so that a new one costs 64 of them. Places are filled in turn;
+    nothing that is computed depends on which place an item has.
+    """
 
     def __init__(self, items: Iterable[F64] = ()) -> None:
-        self._items: deque[F64] = deque(items, maxlen=SIZE)
-        self._matrix: F64 | None = None
-        self._radius = 0.0
+        self._items = np.zeros((SIZE, DIMENSIONS))
+        self._squares = np.full((SIZE, SIZE), np.inf)
+        self._count = 0
+        self._radius: float | None = None
+        for item in items:
+            self.add(item)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return min(self._count, SIZE)
 
     def copy(self) -> Reservoir:
-        """Return an independent copy (embeddings are shared, they never change)."""
-        return Reservoir(self._items)
+        """Return an independent copy."""
+        twin = Reservoir()
+        twin._items, twin._squares = self._items.copy(), self._squares.copy()
+        twin._count, twin._radius = self._count, self._radius
+        return twin
 
     def add(self, embedding: F64) -> None:
         """Remember a request; the oldest of 64 is forgotten."""
-        self._items.append(embedding)
-        self._matrix = None
+        place = self._count % SIZE
+        self._count += 1
+        self._items[place] = embedding
+        squares = np.full(SIZE, np.inf)
+        squares[: len(self)] = self._distances(embedding)
+        squares[squares < COPY] = np.inf  # itself, and exact copies of it: not typical neighbours
+        self._squares[place, :] = squares
+        self._squares[:, place] = squares
+        self._radius = None
 
     def near(self, embedding: F64) -> bool:
         """Return whether the embedding (64,) lies within the radius of a remembered request."""
-        if not self._items:
+        if not self._count:
             return False
-        if self._matrix is None:
-            self._matrix = np.array(self._items)
-            self._radius = NEAR * _typical_distance(self._matrix)
-        gap = self._matrix - embedding
-        return bool((gap * gap).sum(axis=1).min() <= self._radius**2 + 1e-12)
+        if self._radius is None:
+            self._radius = NEAR * self._typical_distance()
+        return bool(self._distances(embedding).min() <= max(self._radius**2, COPY))
 
+    def _distances(self, embedding: F64) -> F64:
+        gap = self._items[: len(self)] - embedding
+        squares: F64 = (gap * gap).sum(axis=1)
+        return squares
 
-def _typical_distance(items: F64) -> float:
-    """Return the median distance to the nearest *other* item; exact copies do not count as others."""
-    if len(items) < FEW:
-        return 0.0
-    squares = (items * items).sum(axis=1)
-    distances = np.maximum(squares[:, None] + squares - 2.0 * np.einsum("id,jd->ij", items, items), 0.0)
-    distances[distances < 1e-9] = np.inf
-    nearest = distances.min(axis=1)
-    finite = nearest[np.isfinite(nearest)]
-    return float(np.sqrt(np.median(finite))) if len(finite) else 0.0
+    def _typical_distance(self) -> float:
+        """Return the (upper) median distance to the nearest other item."""
+        if len(self) < FEW:
+            return 0.0
+        nearest = np.sort(self._squares[: len(self), : len(self)].min(axis=1))
+        known = int(np.searchsorted(nearest, np.inf))
+        return math.sqrt(nearest[known // 2]) if known else 0.0

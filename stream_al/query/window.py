@@ -43,6 +43,12 @@ class ScoreWindow:
         twin.entered, twin.mean = self.entered, self.mean
         return twin
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether all that decides is equal."""
+        if not isinstance(other, ScoreWindow):
+            return NotImplemented
+        return (self._order, self.entered, self.mean) == (other._order, other.entered, other.mean)
+
     @property
     def scores(self) -> list[int]:
         """Scores from the oldest to the newest."""

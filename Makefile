@@ -1,0 +1,43 @@
+# Everything a person or CI needs; each target sets up what it uses.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help install demo test test-fast lint bench schemas clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("found Python %d.%d; stream-al needs 3.11 or newer: make PYTHON=python3.12 ..." % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+install: $(STAMP)  ## make .venv with everything in it
+
+demo: $(STAMP)  ## the main job on real data: ask 1 % of the labels, compare with random sampling
+	$(BIN)/stream-al demo
+
+lint: $(STAMP)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: $(STAMP) lint  ## everything CI runs
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+test-fast: $(STAMP)  ## the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist worksteal
+
+bench: $(STAMP)  ## benchmarks: ratios against a peer or a ceiling in the same run
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks
+
+schemas: $(STAMP)  ## write schemas/json from the message models
+	$(BIN)/stream-al schemas export schemas/json
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -1,0 +1,225 @@
+"""The board: what the loop shows to everybody else, and the small errands others have for the loop.
+
+The engine belongs to one thread. It publishes a new immutable snapshot after a tick with one assignment;
+other threads read that, and nothing else of the engine's. What only the engine's thread may compute (a
+score, a fingerprint) is handed over as an errand and done between two ticks, so that no decision is ever
+disturbed by a reader.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from stream_al.engine import Engine, Tick
+from stream_al.learner import OUTCOMES, Learner
+from stream_al.log.protocol import DEAD_LETTERS, LABEL_REPLIES, Log
+from stream_al.query.window import SCALE
+from stream_al.snapshot import Buckets, Snapshot
+
+BAD_WINDOW = 1_000
+"""Events over which the share of invalid records is taken."""
+BAD_LIMIT = 0.5
+DEAD_LETTERED = OUTCOMES[-6:]
+"""Outcomes of replies that get a dead letter."""
+MAX_ERRANDS = 64
+_WORK = ("decode", "score", "query score", "decide", "encode out", "commit")
+
+T = TypeVar("T")
+
+
+class Busy(Exception):
+    """The loop has too many errands already."""
+
+
+class Board:
+    """Published state of one engine.
+
+    Attributes
+    ----------
+    current : Snapshot
+        The newest one; replaced, never changed.
+    on_commit : callable
+        Called on the engine's thread after each commit; must be quick.
+    """
+
+    def __init__(self, engine: Engine, log: Log) -> None:
+        self.current = Snapshot(started_at=time.time(), last_tick_at=time.time())
+        self.on_commit: Callable[[], None] = lambda: None
+        self._engine = engine
+        self._log = log
+        self._batch, self._commit = Buckets(), Buckets()
+        self._errands: queue.Queue[tuple[Callable[[], Any], Future[Any]]] = queue.Queue(MAX_ERRANDS)
+        self._rejections = Rejections(engine.learner)
+        self._recent: deque[tuple[int, int]] = deque()
+        self._accuracy_at = -1
+
+    # ---- the engine's side --------------------------------------------------------------------
+
+    def publish(self, tick: Tick) -> None:
+        """Show what a tick did."""
+        was = self.current
+        changes: dict[str, Any] = {"last_tick_at": time.time(), "phase": "running"}
+        if tick.committed:
+            stages = tick.stage_seconds
+            self._batch.observe(sum(stages.get(stage, 0.0) for stage in _WORK))
+            self._commit.observe(stages.get("commit", 0.0))
+            bad_replies = self._rejections.settle(self._engine)
+            self._count_bad(tick.events, max(0, tick.dead_letters - bad_replies))
+            changes |= {
+                "commits": was.commits + 1,
+                "batch": self._batch.counts(),
+                "commit": self._commit.counts(),
+                "bad_ratio": self._bad_ratio(),
+                **_means(tick),
+            }
+        if tick.dead_letters or was.phase != "running":
+            changes["dead_letters"] = self._log.bounds(DEAD_LETTERS, 0)[1]
+        if tick.lost:
+            changes["lost_commits"] = was.lost_commits + 1
+        changes["partitions"] = self._engine.states
+        self.current = replace(was, **changes, **self._fold())
+        self.current = replace(self.current, problems=self._problems())
+        if tick.committed:
+            self.on_commit()
+
+    def closing(self) -> None:
+        """Show that the service stops, and wake those who wait."""
+        self.current = replace(self.current, phase="stopping", problems=("stopping",))
+        self.on_commit()
+
+    @property
+    def learner(self) -> Learner:
+        """The engine's learner; for errands only."""
+        return self._engine.learner
+
+    @property
+    def settled(self) -> bool:
+        """Whether every bad reply folded so far has its dead letter, so that a base may replace the log."""
+        return self._rejections.settled
+
+    def run_errands(self) -> None:
+        """Do what others asked for, between two ticks."""
+        for _ in range(MAX_ERRANDS):
+            try:
+                errand, future = self._errands.get_nowait()
+            except queue.Empty:
+                return
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(errand())
+                except Exception as error:
+                    future.set_exception(error)
+
+    def _fold(self) -> dict[str, Any]:
+        """Return what the reply log says, worked out anew only when the position moved."""
+        learner = self._engine.learner
+        if self._accuracy_at == learner.position:
+            return {}
+        self._accuracy_at = learner.position
+        delays = {f"delay_p{p}_seconds": learner.book.delay_quantile(p / 100) for p in (50, 95)}
+        return {
+            "labels": tuple(learner.labels),
+            "learned_by_class": tuple(learner.learned_by_class),
+            "outcomes": dict(learner.outcomes),
+            "position": learner.position,
+            "log_time_ms": learner.now,
+            "samples": learner.samples,
+            "accuracy": learner.accuracy(),
+            "chosen_asks": learner.chosen_asks,
+            "floor_asks": learner.floor_asks,
+            **{name: None if ms is None else ms / 1000 for name, ms in delays.items()},
+        }
+
+    def _count_bad(self, good: int, bad: int) -> None:
+        self._recent.append((good, bad))
+        seen = sum(map(sum, self._recent))
+        while seen - sum(self._recent[0]) >= BAD_WINDOW:
+            seen -= sum(self._recent.popleft())
+
+    def _bad_ratio(self) -> float:
+        seen = sum(map(sum, self._recent))
+        return sum(bad for _, bad in self._recent) / max(seen, BAD_WINDOW)
+
+    def _problems(self) -> tuple[str, ...]:
+        found = []
+        ratio = self.current.bad_ratio
+        if ratio > BAD_LIMIT:
+            found.append(
+                f"{100 * ratio:.0f} % of the last {BAD_WINDOW:,} events were invalid; look at the "
+                "dead letters (`stream-al tail dead-letters`)"
+            )
+        return tuple(found)
+
+    # ---- everybody else's side ----------------------------------------------------------------
+
+    def ask(self, errand: Callable[[], T]) -> Future[T]:
+        """Hand an errand to the engine's thread.
+
+        Raises
+        ------
+        Busy
+            Too many wait already.
+        """
+        future: Future[T] = Future()
+        try:
+            self._errands.put_nowait((errand, future))
+        except queue.Full:
+            raise Busy from None
+        return future
+
+    def fingerprint(self) -> dict[str, object]:
+        """Return the model's fingerprint and the position it is of; on the engine's thread only."""
+        learner = self._engine.learner
+        return {"fingerprint": learner.fingerprint(), "position": learner.position}
+
+
+class Rejections:
+    """How many bad replies were folded, and whether all of them have their dead letters.
+
+    A reply is folded before its dead letter is committed, so between the two a base must not be
+    written: after a crash the reply would not be folded, and so not be dead-lettered, again.
+    """
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        self._settled = self._folded()
+
+    def _folded(self) -> int:
+        return sum(self._learner.outcomes[outcome] for outcome in DEAD_LETTERED)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing waits for a dead letter."""
+        return self._folded() == self._settled
+
+    def settle(self, engine: Engine) -> int:
+        """Note a commit; return how many bad replies it may have written dead letters of."""
+        owner = engine.states.get(0)
+        folded = self._folded()
+        if owner is not None and owner.reply_position < engine.learner.position:
+            return 0
+        fresh, self._settled = folded - self._settled, folded
+        return fresh
+
+
+def reply_lag(log: Log, learner: Learner) -> int:
+    """Return how far the fold is behind the end of the reply log, in offsets."""
+    return max(0, log.bounds(LABEL_REPLIES, 0)[1] - learner.position)
+
+
+def _means(tick: Tick) -> dict[str, Any]:
+    """Return the batch's mean query score and mean confidence; nothing where no event was valid."""
+    if tick.scored is None or not tick.decided:
+        return {}
+    n = len(tick.decided)
+    uncertainty = sum(decision.score for _, _, decision in tick.decided) / n / SCALE
+    confidence = float(np.max(tick.scored.shown[:n], axis=1).mean())
+    return {"mean_uncertainty": uncertainty, "mean_confidence": confidence if tick.scored.fitted else None}

@@ -1,0 +1,154 @@
+"""Which label requests still want an answer: an index over the log, for people's queues.
+
+It follows two topics, requests and replies, and holds a few dozen bytes a request; what is published is
+read from the log again when it is shown. So it needs no store of its own, and every reader of the log can
+have one. It serves people; the model never depends on it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+
+from stream_al.errors import InvalidTicket
+from stream_al.log.protocol import LABEL_REPLIES, LABEL_REQUESTS, Log, Record
+from stream_al.ticket import TicketOffice
+
+CHUNK = 500
+SLACK_MS = 3_600_000
+"""Clocks of a log's writers may differ by this much."""
+
+
+@dataclass(slots=True)
+class _Request:
+    """What is remembered of a request: where it stands, how urgent it is, who answered."""
+
+    partition: int
+    offset: int
+    priority: int
+    asked_at: int
+    expires_at: int
+    overlap: int
+    answered_by: set[str] = field(default_factory=set)
+
+
+class OpenRequests:
+    """The requests of a log that are neither answered nor expired.
+
+    An answer of any status counts, also "skipped": a person looked at it. With ``overlap = k`` a request
+    stays open until k different people have answered.
+
+    Parameters
+    ----------
+    log : Log
+        Used by the caller's thread only.
+    office : TicketOffice
+        Tells real tickets: a forged reply closes nothing.
+    ttl_seconds : int
+        The configured wish; older requests are not even read.
+    clock_ms : callable
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        office: TicketOffice,
+        ttl_seconds: int,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._log = log
+        self._office = office
+        self._clock_ms = clock_ms
+        self._open: dict[str, _Request] = {}
+        since = clock_ms() - 1000 * ttl_seconds
+        self._requests_at = {
+            p: _first_since(log, LABEL_REQUESTS, p, since) for p in range(log.partitions(LABEL_REQUESTS))
+        }
+        self._replies_at = _first_since(log, LABEL_REPLIES, 0, since - SLACK_MS)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def refresh(self) -> None:
+        """Read what was written since the last time, and leave out what has expired."""
+        # replies only up to an end that is older than the requests read: each then finds its request
+        end = self._log.bounds(LABEL_REPLIES, 0)[1]
+        for partition, start in self._requests_at.items():
+            while records := self._log.tail(LABEL_REQUESTS, partition, start, CHUNK):
+                for record in records:
+                    self._enter(record)
+                start = self._requests_at[partition] = records[-1].offset + 1
+        while self._replies_at < end:
+            records = self._log.tail(LABEL_REPLIES, 0, self._replies_at, CHUNK)
+            for record in records:
+                if record.offset < end:
+                    self._note_reply(record.value)
+            self._replies_at = min(end, records[-1].offset + 1) if records else end
+        now = self._clock_ms()
+        for identity in [i for i, request in self._open.items() if request.expires_at <= now]:
+            del self._open[identity]
+
+    def best(self, count: int, annotator_id: str | None = None) -> list[Record]:
+        """Return the most urgent open requests as they were published, older ones first among equals.
+
+        Parameters
+        ----------
+        count : int
+        annotator_id : str, optional
+            Leaves out what this person has answered already.
+        """
+        ranked = sorted(
+            (r for r in self._open.values() if annotator_id is None or annotator_id not in r.answered_by),
+            key=lambda r: (-r.priority, r.asked_at, r.partition, r.offset),
+        )
+        found: list[Record] = []
+        for request in ranked:
+            if len(found) >= count:
+                break
+            records = self._log.tail(LABEL_REQUESTS, request.partition, request.offset, 1)
+            if records and records[0].offset == request.offset:  # else retention has taken it
+                found.append(records[0])
+        return found
+
+    def _enter(self, record: Record) -> None:
+        request = orjson.loads(record.value)
+        expires_at = request["asked_at"] + 1000 * request["ttl_seconds"]
+        self._open[request["request_id"]] = _Request(
+            record.partition,
+            record.offset,
+            request["priority"],
+            request["asked_at"],
+            expires_at,
+            request["overlap"],
+        )
+
+    def _note_reply(self, value: bytes) -> None:
+        """Count a reply's voter; whatever is no answer to an open request is passed over."""
+        try:
+            reply = orjson.loads(value)
+            identity = self._office.verify(reply["ticket"]).request_id
+            voter = reply["annotator_id"]
+        except (orjson.JSONDecodeError, InvalidTicket, KeyError, TypeError, AttributeError):
+            return
+        request = self._open.get(identity)
+        if request is None or not isinstance(voter, str):
+            return
+        request.answered_by.add(voter)
+        if len(request.answered_by) >= request.overlap:
+            del self._open[identity]
+
+
+def _first_since(log: Log, topic: str, partition: int, moment_ms: int) -> int:
+    """Return an offset before which every record is older than a moment, by bisection."""
+    low, high = log.bounds(topic, partition)
+    while low < high:
+        middle = (low + high) // 2
+        records = log.tail(topic, partition, middle, 1)
+        if records and records[0].timestamp_ms < moment_ms:
+            low = records[0].offset + 1
+        else:
+            high = middle
+    return low

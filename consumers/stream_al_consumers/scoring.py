@@ -1,0 +1,54 @@
+"""A score on demand: what the model says of events that are not on the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stream_al.decode import DecodedEvent
+from stream_al.encode import encode
+from stream_al.outputs import DIGITS
+from stream_al.query.scores import Score, ScoreContext, risk
+from stream_al.settings import Settings
+from stream_al_consumers.board import Board
+
+
+class Scoring:
+    """Scores as the engine does, at its position, and changes nothing.
+
+    Parameters
+    ----------
+    board : Board
+        Whose engine's learner is asked.
+    score : Score
+        The query score, for ``uncertainty``.
+    settings : Settings
+    """
+
+    def __init__(self, board: Board, score: Score, settings: Settings) -> None:
+        self._learner = board.learner
+        self._score = score
+        self._seed = settings.seed
+        self._encoding = settings.encoding()
+
+    def score(self, events: Sequence[DecodedEvent]) -> list[dict[str, Any]]:
+        """Return one prediction an event, without the fields of a decision; on the engine's thread only."""
+        learner = self._learner
+        ids = [event.event_id for event in events]
+        scored = learner.score([encode(event, self._encoding) for event in events])
+        rare = learner.rare_class()
+        context = ScoreContext(scored.probabilities, ids, scored.inputs, rare, self._seed)
+        u = (self._score if rare is None else risk)(context) if scored.fitted else np.ones(len(events))
+        shown = np.round(scored.shown[: len(events)], DIGITS).tolist()
+        return [
+            {
+                "event_id": event_id,
+                "label": learner.labels[int(np.argmax(row))] if scored.fitted else None,
+                "probabilities": dict(zip(learner.labels, row, strict=False)),
+                "uncertainty": round(float(min(max(value, 0.0), 1.0)), DIGITS),
+                "model_version": learner.position,
+            }
+            for event_id, row, value in zip(ids, shown, u[: len(events)].tolist(), strict=True)
+        ]

@@ -1,0 +1,221 @@
+"""``simulate``: a person's own file through the real engine, next to random at equal learned labels."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from stream_al_consumers.options import (
+    CategoricalOption,
+    DropOption,
+    HeadOption,
+    LabelOption,
+    TextOption,
+    TimeOption,
+    listed,
+)
+from stream_al_consumers.output import out, print_json
+
+if TYPE_CHECKING:
+    from stream_al.comparison import Job, Pair
+    from stream_al.simulate import Simulation
+
+
+def simulate(
+    file: Annotated[Path, typer.Argument(help="CSV, CSV.gz, Parquet or npz (X, y).")],
+    label: LabelOption,
+    text: TextOption = None,
+    time: TimeOption = None,
+    categorical: CategoricalOption = "",
+    drop: DropOption = "",
+    head: HeadOption = None,
+    positive: Annotated[str | None, typer.Option(help="The rare class that matters.")] = None,
+    labels: Annotated[str, typer.Option(help="Declared labels, separated by commas; open without.")] = "",
+    initial: Annotated[int, typer.Option(help="First rows that arrive labelled.", min=0)] = 0,
+    holdout: Annotated[
+        float, typer.Option(help="Last share of the rows, only evaluated.", min=0, max=0.9)
+    ] = 0.0,
+    budget: Annotated[float, typer.Option(help="Labels per event.")] = 0.05,
+    credit: Annotated[float, typer.Option(help="Labels spent ahead at the start, paid back.")] = 20.0,
+    policy: Annotated[str, typer.Option(help="ranked, random or periodic.")] = "ranked",
+    score: Annotated[str, typer.Option(help="margin, least_confidence, entropy, risk, …")] = "margin",
+    model: Annotated[str, typer.Option(help="pool, river:…, sklearn:…, refit:…, mypkg.mod:make")] = "pool",
+    delay: Annotated[
+        str, typer.Option(help="none, fixed:N, lognormal:MEDIAN,SIGMA; in events, or 5m with --time.")
+    ] = "none",
+    no_answer: Annotated[float, typer.Option(help="Share of requests never answered.")] = 0.2,
+    noise: Annotated[float, typer.Option(help="Share of wrong answers.")] = 0.1,
+    tick: Annotated[int | None, typer.Option(help="Events a tick, as when live.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Moves all coins.")] = 0,
+    seeds: Annotated[int | None, typer.Option(help="Run seeds 0 to K-1.", min=1)] = None,
+    no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Leave random out.")] = False,
+    decisions: Annotated[Path | None, typer.Option(help="Write one JSON line an event here.")] = None,
+    json: Annotated[
+        str | None, typer.Option("--json", metavar="OUT", help="Write the result here as JSON; - prints it.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write the picture here.")] = None,
+) -> None:
+    """Run a labelled file through the engine, as a stream: what would these labels have bought?"""
+    from stream_al.comparison import Job, report
+    from stream_al.simulate import Plan
+
+    declared = listed(labels)
+    job = Job(
+        source=str(file),
+        reading={
+            "label": label,
+            "text": text,
+            "time": time,
+            "categorical": listed(categorical),
+            "drop": listed(drop),
+            "head": head,
+            "labels": declared or None,
+        },
+        overrides={
+            "query": {"budget": budget, "credit": credit, "policy": policy, "score": score},
+            "model": {"name": model},
+            "task": {"labels": declared, "open_labels": not declared, "positive": positive},
+            "outputs": {"predictions": "none"},
+        },
+        delay=delay,
+        no_answer=no_answer,
+        noise=noise,
+        plan=Plan(initial, holdout, tick),
+        baseline=not no_baseline,
+    )
+    pairs = run_job(job, [seed] if seeds is None else list(range(seeds)), decisions)
+    result = report(pairs, job.settings(pairs[0].seed))
+    if plot is not None:
+        draw(pairs, plot, budget, f"{file.name}: {100 * budget:g} % of the labels")
+    if json == "-":
+        print_json(result)
+        return
+    if json is not None:
+        write_json(Path(json), result)
+    print_result(result)
+    if plot is not None:
+        out.print(f"picture: {plot}", markup=False)
+
+
+def run_job(job: Job, seeds: list[int], decisions: Path | None = None) -> list[Pair]:
+    """Run all seeds with a progress bar, on as many cores as there are."""
+    from stream_al.comparison import run_seeds
+    from stream_al.datasets import require_two_labels
+    from stream_al_consumers.output import progress
+
+    table = job.table(seeds[0])
+    require_two_labels(table)
+    if job.people(seeds[0]).delay.unit == "ms" and table.timestamps_ms is None:
+        from stream_al.errors import ConfigurationError
+
+        raise ConfigurationError(
+            f"the delay {job.delay!r} is a duration, but the file has no clock; name its column with --time, "
+            "or give the delay in events"
+        )
+    with progress() as bar:
+        if len(seeds) > 1 and decisions is None:
+            task = bar.add_task("seeds", total=len(seeds))
+            pairs = []
+            for pair in run_seeds(job, seeds, workers=os.cpu_count() or 1):
+                pairs.append(pair)
+                bar.advance(task)
+            return pairs
+        task = bar.add_task("events", total=len(seeds) * table.n * (2 if job.baseline else 1))
+        done = 0
+
+        def advance(simulation: Simulation) -> None:
+            nonlocal done
+            done += simulation.last_tick_events
+            bar.update(task, completed=done)
+
+        if decisions is None:
+            return [job.run(seed, advance) for seed in seeds]
+        with open_for_writing(decisions) as file:
+            return [job.run(seed, advance, lambda line: file.write(line + b"\n")) for seed in seeds]
+
+
+def draw(pairs: list[Pair], path: Path, budget: float, title: str) -> Path:
+    """Draw the rule's and the baseline's kappa so far, against labels and events."""
+    from stream_al.plots import plot_comparison
+
+    runs = {"rule": [pair.rule.kappa_curve for pair in pairs]}
+    if all(pair.random is not None for pair in pairs):
+        runs["random"] = [pair.random.kappa_curve for pair in pairs if pair.random]
+    return plot_comparison(runs, path, budget=budget, title=title, measure="kappa")
+
+
+def write_json(path: Path, result: dict[str, Any]) -> None:
+    """Write the result, or say why it cannot be."""
+    import json
+
+    with open_for_writing(path) as file:
+        file.write(json.dumps(result, indent=2).encode())
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """Print what a person wants to know first."""
+    from rich.table import Table
+
+    seeds = len(result["seeds"])
+    labels, accuracy = result["labels"], result["accuracy"]
+    random = result.get("baseline", {}).get("random")
+    table = Table(
+        title=f"{result['events']:,.0f} events, {seeds} seed{'s' if seeds > 1 else ''}", title_justify="left"
+    )
+    table.add_column("")
+    table.add_column("rule", justify="right")
+    if random:
+        table.add_column("random", justify="right")
+
+    def row(name: str, form: str, *path: str) -> None:
+        cells = [_cell(result, form, path)] + ([_cell(random, form, path)] if random else [])
+        table.add_row(name, *cells)
+
+    row("labels asked", "{:,.0f}", "labels", "asked")
+    row("labels learned", "{:,.0f}", "labels", "learned")
+    row("accuracy, all events", "{:.4f}", "accuracy", "prequential")
+    row("balanced accuracy", "{:.4f}", "accuracy", "balanced")
+    row("kappa", "{:.4f}", "accuracy", "kappa")
+    if accuracy.get("pr_auc") is not None:
+        row("PR-AUC", "{:.4f}", "accuracy", "pr_auc")
+    if "holdout" in result:
+        row("hold-out, first", "{:.4f}", "holdout", "initial")
+        row("hold-out, last", "{:.4f}", "holdout", "final")
+    row("events per second", "{:,.0f}", "events_per_second")
+    out.print(table)
+    estimate = result["estimate"]
+    if estimate["value"] is not None and (estimate["n_effective"] or 0) >= 30:
+        out.print(
+            f"estimated accuracy {estimate['value']:.3f} [{estimate['lower']:.3f}, {estimate['upper']:.3f}] "
+            f"over the last window; truth there {estimate['truth']:.3f}; over labelled events alone "
+            f"{estimate['labelled_only']:.3f}",
+            markup=False,
+        )
+    gain = result.get("efficiency", {}).get("kappa")
+    if gain:
+        interval = (
+            "" if gain["lower"] is None else f", 95 % interval {gain['lower']:+.4f} to {gain['upper']:+.4f}"
+        )
+        out.print(
+            f"gain in kappa over random at equal learned labels: {gain['gain']:+.4f}{interval}", markup=False
+        )
+    out.print(f"budget: {labels['bound']}; worst excess {labels['worst_excess']:.2f} labels", markup=False)
+
+
+def _cell(tree: Any, form: str, path: tuple[str, ...]) -> str:
+    for name in path:
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return "–" if tree is None else form.format(tree)
+
+
+def open_for_writing(path: Path) -> BinaryIO:
+    """Open a result's file, or say why that is not possible."""
+    from stream_al.errors import DataError
+
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}); name another file") from error

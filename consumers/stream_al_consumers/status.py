@@ -1,0 +1,96 @@
+"""``/status``: the snapshot as JSON, for people and scripts."""
+
+from __future__ import annotations
+
+import platform
+import time
+from typing import Any
+
+from stream_al import __version__
+from stream_al.query.ledger import TOKEN
+from stream_al.settings import Settings
+from stream_al.snapshot import Snapshot
+
+STUCK_SECONDS = 10.0
+"""A loop that has not turned for so long is not alive."""
+
+
+def alive(snapshot: Snapshot) -> bool:
+    """Return whether the loop turns; while the service restores and catches up it need not."""
+    return snapshot.phase == "starting" or time.time() - snapshot.last_tick_at < STUCK_SECONDS
+
+
+def problems(snapshot: Snapshot) -> list[str]:
+    """Return why the service is not ready; empty when it is."""
+    found = list(snapshot.problems)
+    if not alive(snapshot):
+        found.append(f"the loop has not turned for {time.time() - snapshot.last_tick_at:.0f} s")
+    return found
+
+
+def status(snapshot: Snapshot, settings: Settings) -> dict[str, Any]:
+    """Return everything a person may want to know of a running service."""
+    states = snapshot.partitions.values()
+    reasons = problems(snapshot)
+
+    def tokens(name: str) -> float:
+        units: int = sum(getattr(state.ledger, name) for state in states)
+        return units / TOKEN
+
+    return {
+        "schema": 1,
+        "phase": snapshot.phase,
+        "ready": not reasons,
+        "problems": reasons,
+        "task": settings.task.name,
+        "events": sum(state.events for state in states),
+        "asked": sum(state.asked for state in states),
+        "open_requests": snapshot.open_requests,
+        "budget": {
+            "bound": settings.budget().bound(),
+            **{name: tokens(name) for name in ("allowance", "spent", "tokens", "debt", "clipped")},
+            "floor_blocked": sum(state.ledger.floor_blocked for state in states),
+        },
+        "asking": {"chosen": snapshot.chosen_asks, "floor": snapshot.floor_asks},
+        "model": {
+            "name": settings.model.name,
+            "model_version": snapshot.position,
+            "samples": snapshot.samples,
+            "labels": list(snapshot.labels),
+            "learned": sum(snapshot.learned_by_class),
+            "learned_by_class": dict(zip(snapshot.labels, snapshot.learned_by_class, strict=True)),
+        },
+        "replies": {outcome: count for outcome, count in snapshot.outcomes.items() if count},
+        "delay_seconds": {"p50": snapshot.delay_p50_seconds, "p95": snapshot.delay_p95_seconds},
+        "estimate": _estimate(snapshot),
+        "dead_letters": snapshot.dead_letters,
+        "last_batch": {
+            "mean_uncertainty": snapshot.mean_uncertainty,
+            "mean_confidence": snapshot.mean_confidence,
+        },
+        "uptime_seconds": round(time.time() - snapshot.started_at, 3),
+        "versions": {"stream-al": __version__, "python": platform.python_version()},
+    }
+
+
+def _estimate(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the accuracy with its interval, or why no number is shown."""
+    found = snapshot.accuracy
+    if found is None or not found.hajek.answered:
+        return {"shown": False, "reason": "not enough answers yet", "answered": 0}
+    shown = {
+        "shown": snapshot.estimate_shown,
+        "answered": found.hajek.answered,
+        "n_effective": round(found.hajek.n_effective, 1),
+        "response_rate": round(found.response_rate, 4),
+        "labelled_only": round(found.labelled_only.value, 4),
+    }
+    if not found.hajek.shown:
+        return shown | {"reason": "not enough answers yet"}
+    if found.withheld:
+        return shown | {"reason": "a random ask found no token in the window, so the interval would not hold"}
+    return shown | {
+        "accuracy": round(found.hajek.value, 4),
+        "lower": round(found.hajek.lower, 4),
+        "upper": round(found.hajek.upper, 4),
+    }

@@ -1,0 +1,125 @@
+"""Experts 1 and 2 of the pool: kernel logistic regression on the last answers, at two bandwidths.
+
+    k1(z, c) = 10 (e + 0.3),   k2(z, c) = 6 (e^4 + 0.3),   e = exp(-|z - c|^2 / 2d)
+
+``e^4`` is the Gaussian of half the bandwidth, so both share one matrix of distances. Between two
+refits new answers wait: steps in between did not pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_al.models.dual import align, fit_dual, refit_due
+from stream_al.models.expert import Answer, Arrays, product
+from stream_al.models.softmax import F32, widen, width
+
+SCALES = (10.0, 6.0)
+BIAS = 0.3
+
+
+class KernelPair:
+    """Two kernel machines that share their memory and its distances.
+
+    Parameters
+    ----------
+    classes, columns : int
+    """
+
+    size = 2
+
+    def __init__(self, classes: int, columns: int) -> None:
+        self._classes = classes
+        self._new = 0
+        self._centres: F32 = np.zeros((0, columns), dtype=np.float32)
+        self._coefficients: F32 = np.zeros((2, 0, width(classes)), dtype=np.float32)
+        self._prepare()
+
+    def grow(self, classes: int, columns: int) -> None:
+        """Add classes with zero coefficients, and columns in which every centre lies at the mean."""
+        self._coefficients = widen(self._coefficients, self._classes, classes).astype(np.float32)
+        self._classes = classes
+        new = columns - self._centres.shape[1]
+        if new > 0:
+            self._centres = np.pad(self._centres, ((0, 0), (0, new)))
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Bring centres and coefficients into the form that scoring multiplies by."""
+        d = max(1, self._centres.shape[1])
+        self._inverse = np.float32(0.5 / d)
+        self._right = np.ascontiguousarray(self._centres.T) * np.float32(1.0 / d)
+        self._square = (self._centres**2).sum(1) * self._inverse
+        scaled = self._coefficients * np.array(SCALES, dtype=np.float32)[:, None, None]
+        self._scaled = scaled
+        self._offset = scaled.sum(1) * np.float32(BIAS)
+
+    def logits(self, z: F32) -> F32:
+        """Return logits (2, m, width) of rows (m, d)."""
+        result = np.zeros((2, len(z), width(self._classes)), dtype=np.float32)
+        if not len(self._centres):
+            return result
+        e = product(z, self._right)
+        e -= self._square
+        e -= (z * z).sum(1, keepdims=True) * self._inverse
+        np.exp(e, out=e)
+        np.add(product(e, self._scaled[0]), self._offset[0], out=result[0])
+        np.square(e, out=e)
+        np.square(e, out=e)
+        np.add(product(e, self._scaled[1]), self._offset[1], out=result[1])
+        return result
+
+    def learn(self, answer: Answer) -> None:
+        """Count one answer, and refit on the whole memory when enough are new."""
+        self._new += 1
+        memory = answer.memory
+        n = len(memory)
+        if self._classes < 2 or not refit_due(n, self._new):
+            return
+        z = answer.scaler.transform(memory.rows).astype(np.float32)
+        labels, weights = memory.labels, memory.weights.astype(np.float32)
+        waiting = np.zeros((2, self._new, width(self._classes)), dtype=np.float32)
+        start = align(np.concatenate([self._coefficients, waiting], axis=1), n)
+        e = _gaussian(z)
+        for i, scale in enumerate(SCALES):
+            gram = np.float32(scale) * (e + np.float32(BIAS))
+            fitted = fit_dual(gram, labels, weights, self._classes, start[i])
+            if fitted is not None:  # else the coefficients so far go on
+                start[i] = fitted
+            np.square(e, out=e)
+            np.square(e, out=e)
+        self._centres, self._coefficients, self._new = z, start, 0
+        self._prepare()
+
+    def dump(self) -> Arrays:
+        """Return the whole state."""
+        return {
+            "new": np.array(self._new),
+            "centres": self._centres.copy(),
+            "coefficients": self._coefficients.copy(),
+        }
+
+    def load(self, state: Mapping[str, NDArray[Any]], classes: int) -> None:
+        """Take over what :meth:`dump` returned."""
+        self._classes = classes
+        self._new = int(state["new"])
+        self._centres = state["centres"].copy()
+        self._coefficients = state["coefficients"].copy()
+        self._prepare()
+
+
+def _gaussian(z: F32) -> F32:
+    """Return ``exp(-|z_i - z_j|^2 / 2d)`` (n, n)."""
+    square = (z * z).sum(1)
+    distance = z @ z.T
+    distance *= -2
+    distance += square[:, None]
+    distance += square
+    np.maximum(distance, 0, out=distance)
+    distance *= np.float32(-0.5 / max(1, z.shape[1]))
+    e: F32 = np.exp(distance, out=distance)
+    return e
