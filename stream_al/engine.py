@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_al.decode import DecodedEvent, decode_event, decode_mapped
 from stream_al.encode import EncodedInput, EncodingOptions, encode, from_message
@@ -92,6 +93,14 @@ class Tick:
     scored: Scored | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)
 
+    def restart(self) -> None:
+        """Forget what was decided: the batch is decided again."""
+        self.decided.clear()
+        self.events = self.asked = self.dead_letters = 0
+
+
+Cut = Callable[[Sequence[tuple[int, DecodedEvent, Decision]]], int]
+
 
 @dataclass(slots=True)
 class _Partition:
@@ -113,6 +122,16 @@ class _Work:
     valid: list[tuple[Record, DecodedEvent]] = field(default_factory=list)
     encoded: list[EncodedInput] = field(default_factory=list)
     invalid: list[tuple[Record, InvalidMessage]] = field(default_factory=list)
+
+    def cut_at(self, events: int) -> tuple[_Work, dict[int, list[Record]]]:
+        """Return the work up to its first valid events, and the records after them."""
+        last = self.valid[events - 1][0].offset
+        place = next(i for i, record in enumerate(self.records, 1) if record.offset == last)
+        invalid = [pair for pair in self.invalid if pair[0].offset < last]
+        first = _Work(
+            self.partition, self.records[:place], self.valid[:events], self.encoded[:events], invalid
+        )
+        return first, {self.partition: list(self.records[place:])}
 
 
 class Engine:
@@ -163,13 +182,17 @@ class Engine:
         """Committed state of every owned partition; not to be changed."""
         return {p: memory.state for p, memory in self._memory.items()}
 
-    def tick(self, fold: Callable[[], None] | None = None) -> Tick:
+    def tick(self, fold: Callable[[], None] | None = None, cut: Cut | None = None) -> Tick:
         """Do one micro-batch: everything in it is committed at once, or nothing is.
 
         Parameters
         ----------
         fold : callable, optional
             Replaces the folding of what has arrived; a replay folds to the recorded position.
+        cut : callable, optional
+            Given the decisions of the batch, returns how many of its first events to commit now; the rest
+            is decided again in the next tick. For one partition: a simulation cuts behind an ask that
+            would be answered before the batch ends.
 
         Raises
         ------
@@ -181,7 +204,10 @@ class Engine:
         if self._memory:
             (fold or self.fold_arrived)()
         clock.lap("fold")
-        batch = self.log.poll(self.options.max_batch, self.options.poll_seconds)
+        held = sum(map(len, self._held.values()))
+        # behind many held-back records a poll still brings some, never more than the configured number
+        room = max(min(64, self.options.max_batch), self.options.max_batch - held)
+        batch = self.log.poll(room, self.options.poll_seconds)
         clock.lap("poll")
         if batch.restored is not None:
             self._restore(batch.restored)
@@ -193,6 +219,11 @@ class Engine:
             return tick
         tick.model_version = self.learner.position
         outputs, drafts = self._decide(work, tick, clock)
+        kept = cut(tick.decided) if cut and len(work) == 1 else tick.events
+        if kept < tick.events:
+            work[0], self._held = work[0].cut_at(kept)
+            tick.restart()
+            outputs, drafts = self._decide(work, tick, clock)
         progress = {
             p: Progress(draft.next_offset, self.policy.encode(draft.state)) for p, draft in drafts.items()
         }
@@ -330,7 +361,7 @@ class Engine:
         outputs: list[Output] = []
         drafts: dict[int, _Partition] = {}
         encoded = list(chain.from_iterable(part.encoded for part in work))
-        scored = self.learner.score(encoded) if encoded else None
+        scored = tick.scored or (self.learner.score(encoded) if encoded else None)
         clock.lap("score")
         scores = self._scores(scored, [event.event_id for part in work for _, event in part.valid])
         tick.scored = scored
@@ -439,6 +470,7 @@ class _Novelty:
         self._inputs = scored.inputs
         self._first_row = first_row
         self._added: list[EncodedInput] = []
+        self._embedded: tuple[int, NDArray[np.float64]] | None = None
         self.reservoir: Reservoir | None = None
         self.embedded_at = engine.learner.position
         if memory.reservoir is not None and memory.embedded_at == self.embedded_at:
@@ -447,20 +479,22 @@ class _Novelty:
     def near(self, i: int) -> bool:
         if not self._engine.options.near_duplicates:
             return False
-        columns = self._engine.learner.columns
-        if not columns and not columns.has_words:
-            return False  # nothing is known to compare by: before the first sample all events would be alike
-        project = self._engine._project
         if self.reservoir is None:
             learner, requests = self._engine.learner, self.requests()
             inputs = learner.columns.inputs(requests, learner.scaler, pad=False)
-            self.reservoir = Reservoir(project(inputs, row) for row in range(len(requests)))
-        return self.reservoir.near(project(self._inputs, self._first_row + i))
+            rows = [self._engine._project(inputs, row) for row in range(len(requests))]
+            self.reservoir = Reservoir(np.array(rows) if rows else None)
+        return self.reservoir.near(self._embed(i))
 
     def asked(self, i: int) -> None:
         self._added.append(self._batch[i])
         if self.reservoir is not None:
-            self.reservoir.add(self._engine._project(self._inputs, self._first_row + i))
+            self.reservoir.add(self._embed(i))
+
+    def _embed(self, i: int) -> NDArray[np.float64]:
+        if self._embedded is None or self._embedded[0] != i:
+            self._embedded = i, self._engine._project(self._inputs, self._first_row + i)
+        return self._embedded[1]
 
     def requests(self) -> list[EncodedInput]:
         return (self._memory.requests + self._added)[-RESERVOIR_SIZE:]

@@ -100,12 +100,13 @@ class OutputWriter:
         labels: list[str] = learner.labels
         best: list[int | None] = shown.argmax(axis=1).tolist() if scored.fitted else [None] * len(events)
         probabilities = shown.tolist()
+        uncertainty = np.round(np.array([d.score for d in decisions]) / SCALE, DIGITS).tolist()
         version = learner.position
         outputs = []
         asked, inverse = before.asked, before.inverse_propensity
         blocked = before.ledger.floor_blocked
-        for (record, event), code, decision, top, row in zip(
-            events, encoded, decisions, best, probabilities, strict=True
+        for (record, event), code, decision, top, row, u in zip(
+            events, encoded, decisions, best, probabilities, uncertainty, strict=True
         ):
             label = None if top is None else labels[top]
             if decision.floor and decision.propensity is None:
@@ -123,7 +124,7 @@ class OutputWriter:
                     "event_id": event.event_id,
                     "label": label,
                     "probabilities": dict(zip(labels, row, strict=False)),
-                    "uncertainty": round(decision.score / SCALE, DIGITS),
+                    "uncertainty": u,
                     "model_version": version,
                     "asked": decision.asked,
                     "predicted_at": decision.now,

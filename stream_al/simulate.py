@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stream_al.annotators import Annotators
 from stream_al.build import build_engine
-from stream_al.decode import decode_event_fields
+from stream_al.decode import DecodedEvent, decode_event_fields
 from stream_al.encode import encode
 from stream_al.engine import Engine, Tick, sample_probability
 from stream_al.errors import DataError
@@ -37,7 +37,7 @@ F64 = NDArray[np.float64]
 MS_PER_EVENT = 1_000
 """Virtual milliseconds between two events of a table without a time column."""
 START_MS = 1_700_000_000_000
-CHUNK = 500
+CHUNK, SMALLEST_CHUNK = 500, 8
 HOLDOUT_CURVE_POINTS = 20
 KAPPA_POINTS = 200
 
@@ -143,6 +143,8 @@ class Simulation:
         self._samples = self._sample_rows()
         self._replies: list[tuple[int, int, int, bytes]] = []
         self._shown = 0
+        self._chunk = SMALLEST_CHUNK
+        self._stop = self.first
         self.last_tick_events = 0
         self._curve = LearningCurve(window=None)
         self._positive = self._positive_label()
@@ -185,20 +187,33 @@ class Simulation:
     # ---- the virtual clock --------------------------------------------------------------------
 
     def _safe_stop(self) -> int:
-        """Return up to where events can be fed before any reply or sample could be due."""
+        """Return up to where events can be fed before a reply or a sample is due."""
         if self.plan.tick is not None:
             return min(self.end, self.row + self.plan.tick)
-        stop = min(self.end, self.row + CHUNK)
+        stop = min(self.end, self.row + self._chunk)
         if self._replies:
             stop = min(stop, max(self.row + 1, self._replies[0][0]))
         place = int(np.searchsorted(self._samples, self.row))
         if place < len(self._samples):
             stop = min(stop, int(self._samples[place]) + 1)
-        while True:
-            earliest = int(self._due[self.row : stop].min())
-            if earliest >= stop:
-                return stop
-            stop = earliest
+        return stop
+
+    def _cut(self, decided: Sequence[tuple[int, DecodedEvent, Decision]]) -> int:
+        """Return how many events stand before the first answer that this batch itself would cause.
+
+        The law that cuts change nothing makes this exact: the rest is decided again after the answer.
+        """
+        kept = len(decided)
+        if self._replies:
+            kept = min(kept, max(1, self._replies[0][0] - self.row))
+        for i, (_, _, decision) in enumerate(decided):
+            if i >= kept:
+                break
+            if decision.asked:
+                kept = min(kept, int(self._due[self.row + i]) - self.row)
+        # chunks grow while nothing is cut off, so that little is decided twice
+        self._chunk = min(CHUNK, 2 * self._chunk) if kept == len(decided) else max(SMALLEST_CHUNK, kept)
+        return kept
 
     def _feed(self, stop: int) -> None:
         """Append the replies that are due before the next event, then the events."""
@@ -215,8 +230,12 @@ class Simulation:
     def _deliver(self, before_row: int) -> None:
         while self._replies and self._replies[0][0] <= before_row:
             row, _, asked_row, value = heapq.heappop(self._replies)
-            self._clock_ms = max(self._clock_ms, int(self.times[min(row, self.end - 1)]))
-            self.log.append(LABEL_REPLIES, None, value)
+            now = int(self.times[min(row, self.end - 1)])
+            if isinstance(self.log, MemoryLog):
+                self.log.append(LABEL_REPLIES, None, value, timestamp_ms=now)
+            else:
+                self._clock_ms = max(self._clock_ms, now)
+                self.log.append(LABEL_REPLIES, None, value)
             self.run.delays_events.append(row - asked_row)
         while self.engine.fold_some():
             pass
@@ -224,8 +243,10 @@ class Simulation:
 
     def _tick(self, trace: Trace | None) -> None:
         while self.row < self._stop:
+            if self._replies and self._replies[0][0] <= self.row and self.plan.tick is None:
+                self._deliver(before_row=self.row)
             learned = sum(self.learner.answers_by_class)
-            tick = self.engine.tick()
+            tick = self.engine.tick(cut=self._cut if self.plan.tick is None else None)
             if tick.dead_letters:
                 self._refuse_bad_rows()
             for stage, seconds in tick.stage_seconds.items():
@@ -250,7 +271,7 @@ class Simulation:
                     f"{self.table.name}: data row {row + 1} makes no valid event: "
                     f"{letter['error']['message']}; mend or remove it, or drop the column"
                 )
-        self.log.truncate(DEAD_LETTERS, 0, end)
+        self._forget(DEAD_LETTERS, end)
 
     # ---- people -------------------------------------------------------------------------------
 

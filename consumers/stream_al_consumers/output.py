@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 out = Console(highlight=False, soft_wrap=True)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -37,6 +39,15 @@ def print_rows(title: str, rows: Iterable[tuple[str, object]]) -> None:
     for name, value in rows:
         table.add_row(Text(name), Text(str(value)))
     out.print(table)
+
+
+def harmless(text: str) -> str:
+    """Return text without control characters: what came from a stream must not steer a terminal.
+
+    >>> harmless("a\\x1b[2Jb")
+    'a\ufffd[2Jb'
+    """
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def say(message: str) -> None:

@@ -60,7 +60,7 @@ def make_model(name: str, classes: int, seed: int) -> OnlineModel:
         adapter = import_module(f"stream_al.models.{prefix}")
         make: Callable[[str, dict[str, Any], int, int], OnlineModel] = getattr(adapter, f"{prefix}_model")
         return make(path, settings, classes, seed)
-    if colon and "." in prefix:
+    if colon and rest.isidentifier() and prefix not in ADAPTERS:
         model = resolve(name)(classes, seed)
         if not isinstance(model, OnlineModel):
             raise ConfigurationError(

@@ -151,9 +151,12 @@ class Scaler:
         >>> scaler.transform(np.array([[2.0], [np.nan], [1e300]])).ravel().tolist()
         [0.0, 0.0, 8.0]
         """
-        z = (np.clip(rows, -LARGEST, LARGEST) - self._mean) / self.scale()
-        np.clip(z, -CLIP, CLIP, out=z)
-        return np.nan_to_num(z, copy=False, nan=0.0)
+        with np.errstate(over="ignore"):  # an overflow is an outlier, and clipped like one
+            z = (rows - self._mean) / self.scale()
+        np.minimum(z, CLIP, out=z)
+        np.maximum(z, -CLIP, out=z)
+        np.copyto(z, 0.0, where=np.isnan(z))
+        return z
 
     def dump(self) -> dict[str, F64]:
         """Return the whole state as arrays."""

@@ -80,6 +80,7 @@ class Decision(NamedTuple):
         return "floor" if self.floor else "chosen"
 
 
+Share = Callable[[int], tuple[float, float]]
 NearDuplicate = Callable[[int], bool]
 """Tells whether event i of the batch is a near-duplicate of something asked before it."""
 
@@ -196,17 +197,15 @@ class RankedPolicy:
         decisions: list[Decision] = []
         floor_coins = self._floor_coin.many(event.event_id for event in events)
         query_coins = self._query_coin.many(event.event_id for event in events)
-        share: Callable[[int], tuple[float, float]] | None = None
-        stale_at = (-1, -1)
+        share, until = self._share(s, window, feedback)
         for i, (event_id, timestamp_ms, score) in enumerate(events):
             now = s.advance(timestamp_ms)
             s.events += 1
             ledger.earn(income, limit)
             if terms.cap is not None and now // DAY_MS != ledger.day:
                 ledger.day, ledger.day_asked = now // DAY_MS, 0
-            if share is None or stale_at != (now, s.asked):
-                stale_at = (now, s.asked)
-                share = self._share(s, window, feedback)
+            if now >= until:
+                share, until = self._share(s, window, feedback)
             rank, wanted = share(score)
             tokens = ledger.tokens
             payable = tokens >= terms.cost and (terms.cap is None or ledger.day_asked < terms.cap)
@@ -235,20 +234,20 @@ class RankedPolicy:
                 s.note_ask(event_id, propensity)
                 recent = set(s.recent)  # the oldest of 64 may be gone, whatever the cut
                 asked(i)
+                share, until = self._share(s, window, feedback)
             decisions.append(Decision(ask, score, rank, p, tokens / TOKEN, floor, propensity, duplicate, now))
         return s, decisions
 
-    def _share(
-        self, state: QueryState, window: ScoreWindow, feedback: Feedback
-    ) -> Callable[[int], tuple[float, float]]:
-        """Return the function from a score to (rank, share of the chosen budget; 1 on average).
+    def _share(self, state: QueryState, window: ScoreWindow, feedback: Feedback) -> tuple[Share, float]:
+        """Return the function from a score to (rank, share of the chosen budget), and until when it holds.
 
-        The staler the model, the more evenly it asks: ``st`` is the part of the requests that are still
-        open, against the answers that were learned.
+        Shares are 1 on average. The staler the model, the more evenly it asks: ``st`` is the part of the
+        requests that are still open, against the answers that were learned.
         """
-        pending = state.asked - feedback.answers
+        pending, until = state.asked - feedback.answers, math.inf
         if feedback.delay_ms is not None:
-            pending = min(pending, state.asked_since(state.now - DELAY_HORIZON * feedback.delay_ms))
+            young, until = state.asked_within(DELAY_HORIZON * feedback.delay_ms)
+            pending = min(pending, young)
         pending = max(0, pending)
         stale = pending / (pending + 10.0 + 0.5 * feedback.answers)
         fresh = 1.0 - stale
@@ -265,7 +264,7 @@ class RankedPolicy:
                 s = 0.0
             return rank, (1.0 - even) * window.normalise(s) + even
 
-        return share
+        return share, until
 
 
 class RandomPolicy(RankedPolicy):
@@ -273,10 +272,8 @@ class RandomPolicy(RankedPolicy):
 
     name = "random"
 
-    def _share(
-        self, state: QueryState, window: ScoreWindow, feedback: Feedback
-    ) -> Callable[[int], tuple[float, float]]:
-        return lambda score: (1.0, 1.0)
+    def _share(self, state: QueryState, window: ScoreWindow, feedback: Feedback) -> tuple[Share, float]:
+        return lambda score: (1.0, 1.0), math.inf
 
 
 class PeriodicPolicy(RankedPolicy):
@@ -284,16 +281,14 @@ class PeriodicPolicy(RankedPolicy):
 
     name = "periodic"
 
-    def _share(
-        self, state: QueryState, window: ScoreWindow, feedback: Feedback
-    ) -> Callable[[int], tuple[float, float]]:
+    def _share(self, state: QueryState, window: ScoreWindow, feedback: Feedback) -> tuple[Share, float]:
         chosen = self._terms.chosen
 
         def share(score: int) -> tuple[float, float]:
             due = math.floor(state.events * chosen) > math.floor((state.events - 1) * chosen)
             return 1.0, math.inf if due else 0.0
 
-        return share
+        return share, math.inf
 
 
 POLICIES: dict[str, type[RankedPolicy]] = {

@@ -8,7 +8,6 @@ floor still asks about some of them, so a wave that changes its nature is seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from hashlib import blake2b
 
 import numpy as np
@@ -76,15 +75,25 @@ class Reservoir:
 
     Distances between the items are kept, so that a new one costs 64 of them. Places are filled in turn;
     nothing that is computed depends on which place an item has.
+
+    Parameters
+    ----------
+    items : (n, 64) float64, optional
+        Embeddings, oldest first, n at most 64.
     """
 
-    def __init__(self, items: Iterable[F64] = ()) -> None:
+    def __init__(self, items: F64 | None = None) -> None:
         self._items = np.zeros((SIZE, DIMENSIONS))
         self._squares = np.full((SIZE, SIZE), np.inf)
         self._count = 0
         self._radius: float | None = None
-        for item in items:
-            self.add(item)
+        self._measured: tuple[F64, F64] | None = None
+        if items is not None and len(items):
+            n = self._count = len(items)
+            self._items[:n] = items
+            gap = items[:, None, :] - items[None, :, :]
+            squares = (gap * gap).sum(axis=2)
+            self._squares[:n, :n] = np.where(squares < COPY, np.inf, squares)
 
     def __len__(self) -> int:
         return min(self._count, SIZE)
@@ -96,18 +105,6 @@ class Reservoir:
         twin._count, twin._radius = self._count, self._radius
         return twin
 
-    def add(self, embedding: F64) -> None:
-        """Remember a request; the oldest of 64 is forgotten."""
-        place = self._count % SIZE
-        self._count += 1
-        self._items[place] = embedding
-        squares = np.full(SIZE, np.inf)
-        squares[: len(self)] = self._distances(embedding)
-        squares[squares < COPY] = np.inf  # itself, and exact copies of it: not typical neighbours
-        self._squares[place, :] = squares
-        self._squares[:, place] = squares
-        self._radius = None
-
     def near(self, embedding: F64) -> bool:
         """Return whether the embedding (64,) lies within the radius of a remembered request."""
         if not self._count:
@@ -116,10 +113,26 @@ class Reservoir:
             self._radius = NEAR * self._typical_distance()
         return bool(self._distances(embedding).min() <= max(self._radius**2, COPY))
 
+    def add(self, embedding: F64) -> None:
+        """Remember a request; the oldest of 64 is forgotten."""
+        known = len(self)
+        squares = np.full(SIZE, np.inf)
+        squares[:known] = self._distances(embedding)
+        place = self._count % SIZE
+        squares[place] = np.inf  # the item that it replaces
+        squares[squares < COPY] = np.inf  # exact copies are not typical neighbours
+        self._items[place] = embedding
+        self._squares[place, :] = squares
+        self._squares[:, place] = squares
+        self._count += 1
+        self._radius = self._measured = None
+
     def _distances(self, embedding: F64) -> F64:
-        gap = self._items[: len(self)] - embedding
-        squares: F64 = (gap * gap).sum(axis=1)
-        return squares
+        """Return squared distances (n,) to the items; measured once for asking and adding."""
+        if self._measured is None or self._measured[0] is not embedding:
+            gap = self._items[: len(self)] - embedding
+            self._measured = embedding, (gap * gap).sum(axis=1)
+        return self._measured[1]
 
     def _typical_distance(self) -> float:
         """Return the (upper) median distance to the nearest other item."""

@@ -8,11 +8,13 @@ given.
 
 from __future__ import annotations
 
+import math
 import struct
 from base64 import b64decode, b64encode
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import chain
 
 from stream_al.errors import LogError
 from stream_al.query.ledger import Budget, Ledger
@@ -110,10 +112,16 @@ class QueryState:
             if len(self.marks) > MARKS:
                 del self.marks[1:-1:2]
 
-    def asked_since(self, moment: float) -> int:
-        """Return how many requests are younger than a log time (rounded up to the next older mark)."""
-        place = bisect_right(self.marks, moment, key=lambda mark: mark[0])
-        return self.asked - self.marks[place - 1][1] if place else self.asked
+    def asked_within(self, horizon_ms: float) -> tuple[int, float]:
+        """Return how many requests are younger than a horizon, and the log time until which that stays true.
+
+        Marks are exact while there are few; thinned ones round the number up.
+        """
+        leaving = [moment + horizon_ms for moment, _ in self.marks]
+        place = bisect_right(leaving, self.now)
+        older = self.marks[place - 1][1] if place else 0
+        until = leaving[place] if place < len(leaving) else math.inf
+        return self.asked - older, until
 
 
 def config_hash(*terms: object) -> bytes:
@@ -140,7 +148,7 @@ def encode_state(state: QueryState, configuration: bytes) -> str:
         parts.append(_WINDOW.pack(window.entered, window.mean, len(scores)))
         parts.append(struct.pack(f"<{len(scores)}H", *scores))
     parts.append(bytes([len(state.marks), len(state.recent)]))
-    parts.extend(_MARK.pack(*mark) for mark in state.marks)
+    parts.append(struct.pack("<" + "qI" * len(state.marks), *chain.from_iterable(state.marks)))
     parts.append(struct.pack(f"<{len(state.recent)}I", *state.recent))
     return b64encode(b"".join(parts)).decode()
 

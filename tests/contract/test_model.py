@@ -5,31 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from river import linear_model, preprocessing
 
 from stream_al.conformance.model import CHECKS
-from stream_al.models.protocol import ModelFactory
+from stream_al.models.protocol import ModelFactory, OnlineModel
 from stream_al.models.registry import make_model
 
 MODELS = (
     "pool",
     "river:river.naive_bayes.GaussianNB",
-    f"river:{__name__}.scaled_logistic",
+    pytest.param(f"river:{__name__}.scaled_logistic", marks=pytest.mark.slow),
     "sklearn:sklearn.linear_model.SGDClassifier?loss=log_loss",
-    "sklearn:sklearn.linear_model.SGDClassifier?loss=hinge",
+    pytest.param("sklearn:sklearn.linear_model.SGDClassifier?loss=hinge", marks=pytest.mark.slow),
     "sklearn:sklearn.naive_bayes.GaussianNB?var_smoothing=0.001",
     "refit:sklearn.linear_model.LogisticRegression?max_iter=10",
-    "refit:sklearn.neighbors.KNeighborsClassifier",
+    pytest.param("refit:sklearn.neighbors.KNeighborsClassifier", marks=pytest.mark.slow),
 )
 
 
 def scaled_logistic() -> object:
-    from river import linear_model, preprocessing
-
     return preprocessing.StandardScaler() | linear_model.LogisticRegression()
 
 
 def factory(name: str) -> ModelFactory:
-    return lambda classes, seed: make_model(name, classes, seed)
+    def make(classes: int, seed: int) -> OnlineModel:
+        return make_model(name, classes, seed)
+
+    return make
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from support.centroid import CentroidModel
-from support.messages import CLASSES, START_MS, office, reply, truth_of
 
 from stream_al.engine import Engine, EngineOptions
 from stream_al.learner import Learner, LearnerOptions
@@ -19,6 +17,8 @@ from stream_al.query.ledger import Budget
 from stream_al.query.policy import POLICIES
 from stream_al.query.scores import SCORES
 from stream_al.ticket import TicketOffice
+from support.centroid import CentroidModel
+from support.messages import CLASSES, START_MS, office, reply, truth_of
 
 PATIENT = 1e9
 """Seconds of folding: tests never let the wall clock decide."""

@@ -52,7 +52,13 @@ def organic(event: dict[str, Any], label: str, annotator: str = "ann") -> bytes:
 def sample(event_id: str, numbers: dict[str, float], q: float = 1.0) -> bytes:
     """Return a sample record."""
     source = {"topic": TOPIC, "partition": 0, "offset": 0}
-    message = {"kind": "sample", "event_id": event_id, "source": source, "input": {"numbers": numbers}, "q": q}
+    message = {
+        "kind": "sample",
+        "event_id": event_id,
+        "source": source,
+        "input": {"numbers": numbers},
+        "q": q,
+    }
     return orjson.dumps({"schema_version": 1, **message})
 
 
