@@ -9,6 +9,7 @@ from stream_al.engine import Engine, EngineOptions
 from stream_al.errors import ConfigurationError
 from stream_al.learner import Learner, LearnerOptions
 from stream_al.log.protocol import Log
+from stream_al.models.products import pin_blas_threads
 from stream_al.models.registry import make_model
 from stream_al.outputs import OutputWriter
 from stream_al.query.policy import POLICIES, QueryPolicy
@@ -18,7 +19,11 @@ from stream_al.ticket import TicketOffice
 
 
 def build_learner(settings: Settings) -> Learner:
-    """Return an unfitted learner: fold the reply log into it, or load a base."""
+    """Return an unfitted learner: fold the reply log into it, or load a base.
+
+    BLAS is kept to one thread in this process from here on: results must not depend on the cores.
+    """
+    pin_blas_threads()
     task, labels, model = settings.task, settings.labels, settings.model
     options = LearnerOptions(
         labels=task.labels,

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import t as student
-from threadpoolctl import threadpool_limits
 
 from stream_al.annotators import Annotators, Delay
 from stream_al.datasets import bundled, read_table
@@ -110,16 +109,15 @@ class Job:
 
     def run(self, seed: int, progress: Progress | None = None, trace: Trace | None = None) -> Pair:
         """Run one seed."""
-        with threadpool_limits(1):
-            return compare_seed(
-                self.table(seed),
-                self.settings(seed),
-                self.people(seed),
-                self.plan,
-                baseline=self.baseline,
-                progress=progress,
-                trace=trace,
-            )
+        return compare_seed(
+            self.table(seed),
+            self.settings(seed),
+            self.people(seed),
+            self.plan,
+            baseline=self.baseline,
+            progress=progress,
+            trace=trace,
+        )
 
 
 def run_seeds(job: Job, seeds: Sequence[int], workers: int = 1) -> Iterator[Pair]:

@@ -439,13 +439,13 @@ class Engine:
     def _samples(self, part: _Work, seen: int) -> list[Output]:
         """Return samples for the scaler: q(n) = max(0.002, min(1, 256/n)), n = events so far."""
         coins = self._sample_coin.many(event.event_id for _, event in part.valid)
-        written = []
-        for n, coin in enumerate(coins, seen + 1):
-            q = sample_probability(n)
-            if coin < q:
-                i = n - seen - 1
-                written.append(self._writer.sample(*part.valid[i], part.encoded[i], q))
-        return written
+        highest = sample_probability(seen + 1)
+        hits = [i for i, coin in enumerate(coins) if coin < highest]
+        return [
+            self._writer.sample(*part.valid[i], part.encoded[i], q)
+            for i, q in ((i, sample_probability(seen + 1 + i)) for i in hits)
+            if coins[i] < q
+        ]
 
 
 def sample_probability(n: int) -> float:
@@ -482,8 +482,7 @@ class _Novelty:
         if self.reservoir is None:
             learner, requests = self._engine.learner, self.requests()
             inputs = learner.columns.inputs(requests, learner.scaler, pad=False)
-            rows = [self._engine._project(inputs, row) for row in range(len(requests))]
-            self.reservoir = Reservoir(np.array(rows) if rows else None)
+            self.reservoir = Reservoir(self._engine._project(inputs, range(len(requests))))
         return self.reservoir.near(self._embed(i))
 
     def asked(self, i: int) -> None:
@@ -493,7 +492,7 @@ class _Novelty:
 
     def _embed(self, i: int) -> NDArray[np.float64]:
         if self._embedded is None or self._embedded[0] != i:
-            self._embedded = i, self._engine._project(self._inputs, self._first_row + i)
+            self._embedded = i, self._engine._project(self._inputs, [self._first_row + i])[0]
         return self._embedded[1]
 
     def requests(self) -> list[EncodedInput]:

@@ -77,13 +77,12 @@ def demo(
 def _live(job: Job) -> None:
     """Run the first order on a SQLite log in a temporary directory, showing a live table."""
     from rich.live import Live
-    from threadpoolctl import threadpool_limits
 
     from stream_al.log.protocol import Log
     from stream_al.log.sqlite import SqliteLog
     from stream_al.simulate import Simulation
 
-    with tempfile.TemporaryDirectory(prefix="stream-al-") as directory, threadpool_limits(1):
+    with tempfile.TemporaryDirectory(prefix="stream-al-") as directory:
         path = Path(directory) / "stream-al.db"
 
         def make_log(clock: Callable[[], int]) -> Log:

@@ -8,8 +8,11 @@ rows, in single precision, where every row takes the same path whatever its plac
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 F32 = NDArray[np.float32]
 BLOCK = 64
@@ -44,3 +47,9 @@ def row_product(a: NDArray[np.floating], b: NDArray[np.floating]) -> F32:
     right = np.asarray(b, dtype=np.float32)
     product: F32 = np.matmul(left.reshape(n // BLOCK, BLOCK, d), right)
     return product.reshape(n, right.shape[1])
+
+
+@cache
+def pin_blas_threads() -> None:
+    """Keep BLAS to one thread in this process from now on: several would add in another order."""
+    threadpool_limits(1, user_api="blas")

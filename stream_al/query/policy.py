@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from stream_al.query.coin import Coin
@@ -80,6 +81,8 @@ class Decision(NamedTuple):
         return "floor" if self.floor else "chosen"
 
 
+# Builds a Decision in C: a third of the time of Decision(...), once an event.
+_decision: Callable[[tuple[object, ...]], Decision] = partial(tuple.__new__, Decision)
 Share = Callable[[int], tuple[float, float]]
 NearDuplicate = Callable[[int], bool]
 """Tells whether event i of the batch is a near-duplicate of something asked before it."""
@@ -235,7 +238,9 @@ class RankedPolicy:
                 recent = set(s.recent)  # the oldest of 64 may be gone, whatever the cut
                 asked(i)
                 share, until = self._share(s, window, feedback)
-            decisions.append(Decision(ask, score, rank, p, tokens / TOKEN, floor, propensity, duplicate, now))
+            decisions.append(
+                _decision((ask, score, rank, p, tokens / TOKEN, floor, propensity, duplicate, now))
+            )
         return s, decisions
 
     def _share(self, state: QueryState, window: ScoreWindow, feedback: Feedback) -> tuple[Share, float]:

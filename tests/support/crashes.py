@@ -92,4 +92,5 @@ def torn_write(log: Log, write: Callable[[], Any]) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Lane, "write", half)
-        pytest.raises(Crash, write)
+        with pytest.raises(Crash):
+            write()

@@ -132,12 +132,12 @@ BAD = {
     "invalid": b'{"kind": "reply", "reply_id": "r", "annotator_id": "a"}',
     "unknown_label": answered(7, "zebra"),
     "foreign": reply(office(k9="sixteen bytes or more").issue(ticket()), "a"),
-    "forged": answered(0)[:-80] + answered(0)[-80:].replace(b"A", b"B"),
+    "forged": reply(office().issue(ticket()).replace("eyJ", "eyK", 1), "a"),
     "malformed": reply("0123456789abcdefgh", "a"),
 }
 
 
-@pytest.mark.parametrize("code", [name for name in BAD if name != "forged"])
+@pytest.mark.parametrize("code", sorted(BAD))
 def test_a_bad_reply_is_counted_rejected_and_moves_the_position(code):
     rejected: list[tuple[int, str]] = []
     learner = make_learner()
