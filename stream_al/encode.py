@@ -13,13 +13,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain, islice
 from math import isfinite
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard, cast
 from zlib import crc32
 
 from stream_al.decode import DecodedEvent, FeatureValue
@@ -175,7 +175,7 @@ def _are_finite(columns: Mapping[str, object]) -> TypeGuard[dict[str, float]]:
     """
     try:
         # from 0.0, so that integers beyond a double raise instead of cancelling each other
-        return isfinite(sum(columns.values(), 0.0))  # type: ignore[arg-type]  # what has no sum raises
+        return isfinite(sum(cast("Iterable[float]", columns.values()), 0.0))  # what has no sum raises
     except (TypeError, OverflowError):
         return False
 

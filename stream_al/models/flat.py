@@ -12,7 +12,7 @@ from stream_al.models.expert import Arrays
 from stream_al.models.inputs import Inputs, Words
 from stream_al.models.memory import Memory
 from stream_al.models.protocol import F64, State
-from stream_al.models.scaler import Scaler
+from stream_al.models.scaler import LARGEST, Scaler
 
 FOLD = 1024
 """Columns that the hashed words are folded into."""
@@ -23,10 +23,19 @@ multiple of 48 (measured; 64 is not, from some 200 outputs on): a row's score mu
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Columns of the matrix: ``FOLD`` for words if there are any, then the dense ones."""
+    """Columns of the matrix: ``FOLD`` for words if there are any, then the dense ones.
+
+    Attributes
+    ----------
+    words : bool
+    dense : int
+    raw : bool
+        Dense values as they came, missing ones 0, in place of standardised ones.
+    """
 
     words: bool = False
     dense: int = 0
+    raw: bool = False
 
     @property
     def columns(self) -> int:
@@ -39,9 +48,14 @@ class Layout:
 
     def matrix(self, batch: Inputs) -> F64:
         """Return the rows of a batch (m, columns); what the layout does not know is left out."""
-        z = batch.z[:, : self.dense]
+        z = (as_they_came(batch.dense) if self.raw else batch.z)[:, : self.dense]
         z = np.pad(z, ((0, 0), (0, self.dense - z.shape[1])))
         return np.concatenate([fold(batch.words, len(z)), z], axis=1) if self.words else z
+
+
+def as_they_came(dense: F64) -> F64:
+    """Return raw values within ±1e30, missing ones 0."""
+    return np.nan_to_num(np.clip(dense, -LARGEST, LARGEST))
 
 
 def fold(words: Words | None, rows: int) -> F64:
@@ -95,10 +109,11 @@ class FlatMemory:
         words = fold(x.words, 1)[0] if self._words.rows.shape[1] else np.zeros(0)
         self._words.add(words, label, weight)
 
-    def matrix(self, scaler: Scaler) -> F64:
+    def matrix(self, scaler: Scaler, *, raw: bool = False) -> F64:
         """Return the remembered rows (n, columns of the layout)."""
         words = np.nan_to_num(self._words.rows)  # answers before the first text
-        return np.concatenate([words, scaler.transform(self._dense.rows)], axis=1)
+        dense = as_they_came(self._dense.rows) if raw else scaler.transform(self._dense.rows)
+        return np.concatenate([words, dense], axis=1)
 
     def dump(self) -> Arrays:
         """Return the window as arrays."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ class RefitModel:
         Makes a new estimator for every fit; two of them must fit alike, so it has a fixed seed.
     answers : int
         Answers remembered, and fitted on after every ``1 + n // 50`` new ones.
+    standardise : bool
+        False gives the estimator dense values as they came, for those that do their own scaling.
 
     Notes
     -----
@@ -38,8 +41,16 @@ class RefitModel:
     state holds the rows of the last fit, and loading fits them again.
     """
 
-    def __init__(self, classes: int, build: Callable[[], Any], answers: int = ANSWERS) -> None:
+    def __init__(
+        self,
+        classes: int,
+        build: Callable[[], Any],
+        answers: int = ANSWERS,
+        *,
+        standardise: bool = True,
+    ) -> None:
         check_estimator(build, "fit")
+        self._raw = not standardise
         self._build = build
         self._memory = FlatMemory(answers)
         self._counts = np.zeros(classes)
@@ -74,7 +85,9 @@ class RefitModel:
         memory.add(x, y, bounded(weight))
         if refit_due(len(memory), self._new):
             self._new = 0
-            self._fit(memory.layout, memory.matrix(x.scaler), memory.labels.copy(), memory.weights.copy())
+            layout = replace(memory.layout, raw=self._raw)
+            rows = memory.matrix(x.scaler, raw=self._raw)
+            self._fit(layout, rows, memory.labels.copy(), memory.weights.copy())
 
     def _fit(self, layout: Layout, rows: F64, labels: NDArray[np.int64], weights: F64) -> None:
         self._layout, self._rows, self._labels, self._weights = layout, rows, labels, weights
@@ -119,19 +132,22 @@ class RefitModel:
         self._new = int(state["new"])
         words, dense = state["layout"].tolist()
         fit = [state[f"fit.{field}"].copy() for field in ("rows", "labels", "weights")]
-        self._fit(Layout(bool(words), dense), fit[0], fit[1], fit[2])
+        self._fit(Layout(bool(words), dense, self._raw), fit[0], fit[1], fit[2])
 
 
 def refit_model(path: str, settings: dict[str, Any], classes: int, seed: int) -> RefitModel:
-    """Return the scikit-learn classifier at a dotted path; ``answers`` among the settings is ours.
+    """Return the scikit-learn classifier at a dotted path; ``answers`` and ``standardise`` are ours.
 
     Raises
     ------
     ConfigurationError
-        ``answers`` is not a whole number of at least 2.
+        ``answers`` is not a whole number of at least 2, or ``standardise`` no boolean.
     """
     settings = dict(settings)
     answers = settings.pop("answers", ANSWERS)
     if not isinstance(answers, int) or answers < 2:
         raise ConfigurationError(f"answers={answers!r}; expected a whole number of at least 2")
-    return RefitModel(classes, factory(path, settings, seed), answers)
+    standardise = settings.pop("standardise", True)
+    if not isinstance(standardise, bool):
+        raise ConfigurationError(f"standardise={standardise!r}; expected true or false")
+    return RefitModel(classes, factory(path, settings, seed), answers, standardise=standardise)
