@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_al_consumers.output import out, print_json, say
+from stream_al_consumers.output import out, print_json
 from stream_al_consumers.simulate_command import draw, print_result, run_job
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stream_al.comparison import Job
     from stream_al.simulate import Simulation
 
-DATA, EVENTS, BUDGET = "shuttle", 10_000, 0.01
+DATA, EVENTS, BUDGET = "shuttle", 25_000, 0.01
 """NASA's Shuttle log, 7 % anomalies: of the bundled sets the one where the choice of labels matters most."""
 DELAY, NO_ANSWER, NOISE = "lognormal:100,1", 0.2, 0.02
 SEEDS = 5
@@ -103,7 +103,6 @@ def _live(job: Job) -> None:
                 live.update(_table(simulation))
         finally:
             simulation.log.close()
-    say(f"That ran on a durable log of one file; {job.settings(0).budget().bound()}.")
 
 
 def _table(simulation: Simulation) -> RichTable:
@@ -113,22 +112,19 @@ def _table(simulation: Simulation) -> RichTable:
     events = simulation.row - simulation.first
     accuracy = learner.accuracy()
     estimate = accuracy.hajek
-    known = estimate.shown and not accuracy.withheld
-    table = Table(title="live, on a SQLite log", title_justify="left")
-    cells: list[tuple[str, str]] = [
+    shown = "not enough answers yet"
+    if estimate.shown and not accuracy.withheld:
+        shown = f"{estimate.value:.3f}  [{estimate.lower:.3f}, {estimate.upper:.3f}]"
+    table = Table(title="live, on a durable SQLite log", title_justify="left", show_header=False)
+    table.add_column(style="dim")
+    table.add_column(min_width=26)
+    for name, cell in (
         ("events", f"{events:,}"),
         ("asked", f"{run.asked:,}"),
         ("open", f"{run.asked - sum(p.answers for p in learner.partitions.values()):,}"),
         ("learned", f"{learner.outcomes['learned']:,}"),
-        ("share of events", f"{run.asked / max(events, 1):.2%} of {BUDGET:.0%}"),
-        (
-            "estimated accuracy",
-            f"{estimate.value:.3f} [{estimate.lower:.3f}, {estimate.upper:.3f}]"
-            if known
-            else "not enough answers yet",
-        ),
-    ]
-    for name, _ in cells:
-        table.add_column(name, justify="right", min_width=9 if name != "estimated accuracy" else 24)
-    table.add_row(*(cell for _, cell in cells))
+        ("share of events asked", f"{run.asked / max(events, 1):.2%} of {BUDGET:.0%}"),
+        ("estimated accuracy", shown),
+    ):
+        table.add_row(name, cell)
     return table

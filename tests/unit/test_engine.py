@@ -54,6 +54,12 @@ def invalid(n: int) -> list[bytes]:
     return [b'{"event_id": "bad%d"}' % i for i in range(n)]
 
 
+def tick_through(engine: Engine) -> None:
+    """Tick on also where records are held back, which commits nothing."""
+    for _ in range(15):
+        engine.tick()
+
+
 # ---- messages --------------------------------------------------------------------------------------
 
 
@@ -248,7 +254,7 @@ def test_a_wrong_topic_is_noticed_before_anything_is_committed():
     feed(log, invalid(1_000))
     engine = make_engine(log, max_batch=300)
     with pytest.raises(WrongTopic, match="1000 records hold no valid event"):
-        settle(engine)
+        tick_through(engine)
     assert log.commits == 0
     assert written(log, DEAD_LETTERS) == []
 
@@ -256,7 +262,7 @@ def test_a_wrong_topic_is_noticed_before_anything_is_committed():
 def test_one_valid_event_among_the_first_thousand_is_enough():
     log = MemoryLog(clock=Clock())
     feed(log, [*invalid(999), *gaussian_events(1), *invalid(2_000)])
-    settle(make_engine(log))
+    tick_through(make_engine(log))
     assert len(predictions(log)) == 1
     places = [orjson.loads(value)["source"]["offset"] for value in written(log, DEAD_LETTERS)]
     assert places == [*range(999), *range(1_000, 3_000)]
@@ -265,13 +271,9 @@ def test_one_valid_event_among_the_first_thousand_is_enough():
 def test_a_few_bad_records_are_committed_once_the_log_is_idle():
     log = MemoryLog(clock=Clock())
     feed(log, invalid(10))
-    settle(make_engine(log), ticks=5)
     engine = make_engine(log)
     ticks = [engine.tick() for _ in range(4)]
-    assert len(written(log, DEAD_LETTERS)) in (0, 10)
-    assert sum(tick.dead_letters for tick in ticks) in (0, 10)
-    while len(written(log, DEAD_LETTERS)) < 10:
-        engine.tick()
+    assert [tick.dead_letters for tick in ticks] == [0, 0, 10, 0]
     assert len(written(log, DEAD_LETTERS)) == 10
 
 
