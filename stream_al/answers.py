@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stream_al.monitor.estimate import Estimate, interval, labelled_only
+from stream_al.monitor.estimate import Bounds, Estimate, interval, labelled_only, worst_case
 from stream_al.ticket import Ticket
 
 WINDOW = 400
@@ -45,16 +45,19 @@ class Accuracy(NamedTuple):
         Accuracy over all events of the window, with its 95 % interval.
     labelled_only : Estimate
         Accuracy over the labelled events: biased, for comparison.
+    bounds : Bounds
+        Accuracy if all missing answers were wrong, and if all were right.
     response_rate : float
         Answered share of the window's requests.
     withheld : bool
-        True where a floor coin found no token in the window: no number should be shown.
+        True where a floor coin could not ask in the window (no token, or paused): show no number.
     first, last : Answered or None
         The ends of the window.
     """
 
     hajek: Estimate
     labelled_only: Estimate
+    bounds: Bounds
     response_rate: float
     withheld: bool
     first: Answered | None
@@ -108,13 +111,16 @@ class AnswerBook:
         losses = np.array([a.loss for a in window])
         weights = np.array([a.weight for a in window])
         asked = blocked = 0
+        total_weight = 0.0
         for partition in {a.partition for a in window}:
             part = [a for a in window if a.partition == partition]
             asked += part[-1].asked - part[0].asked + 1
             blocked += part[-1].floor_blocked - part[0].floor_blocked
+            total_weight += part[-1].inverse_total - part[0].inverse_total + part[0].weight
         return Accuracy(
             interval(losses, weights),
             labelled_only(losses),
+            worst_case(losses, weights, total_weight),
             len(window) / asked if asked else 0.0,
             blocked > 0,
             window[0] if window else None,

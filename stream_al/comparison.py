@@ -22,18 +22,10 @@ from stream_al.datasets import bundled, read_table
 from stream_al.monitor.accuracy import pr_auc, precision_at_1pct
 from stream_al.query.coin import Coin
 from stream_al.query.listed import ListedPolicy
-from stream_al.settings import Settings, load_settings
-from stream_al.simulate import (
-    Plan,
-    Progress,
-    Run,
-    Simulation,
-    Trace,
-    due_row,
-    event_id,
-    person_id,
-)
+from stream_al.settings import Settings, make_settings
+from stream_al.simulate import Plan, Progress, Run, Simulation, Trace
 from stream_al.table import Table
+from stream_al.virtual_time import due_row, event_id, person_id
 
 SCHEMA = 1
 CONFIDENCE = 0.95
@@ -80,7 +72,7 @@ class Job:
     reading : dict
         Keyword arguments of :func:`~stream_al.datasets.read_table`; None for bundled data.
     overrides : dict
-        Settings in place of file and environment.
+        Settings; file and environment are not looked at, so a figure depends on the command alone.
     """
 
     source: str
@@ -95,7 +87,7 @@ class Job:
 
     def settings(self, seed: int) -> Settings:
         """Return the settings of one seed."""
-        return load_settings(None, {**self.overrides, "seed": seed})
+        return make_settings({**self.overrides, "seed": seed})
 
     def table(self, seed: int) -> Table:
         """Return the table of one seed: a file stays in its order, bundled data are shuffled."""

@@ -7,6 +7,7 @@ partition or a fold of a log, so a crash anywhere loses nothing.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +15,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_al.decode import DecodedEvent, decode_event, decode_mapped
 from stream_al.encode import EncodedInput, EncodingOptions, encode, from_message
@@ -30,15 +30,17 @@ from stream_al.log.protocol import (
     Record,
 )
 from stream_al.mapping import EventMap
+from stream_al.novelty import BatchNovelty, Novelty
 from stream_al.outputs import OutputWriter, dead_letter_output
 from stream_al.query.coin import Coin
 from stream_al.query.policy import Decision, QueryPolicy, ScoredEvent
 from stream_al.query.reservoir import SIZE as RESERVOIR_SIZE
-from stream_al.query.reservoir import Projection, Reservoir
+from stream_al.query.reservoir import Projection
 from stream_al.query.scores import Score, ScoreContext, risk
 from stream_al.query.state import QueryState
 from stream_al.query.window import SCALE
 
+logger = logging.getLogger(__name__)
 FOLD_CHUNK = 256
 WRONG_TOPIC_AFTER = 1_000
 SAMPLE_FLOOR = 0.002
@@ -108,9 +110,7 @@ class _Partition:
 
     state: QueryState
     next_offset: int
-    requests: list[EncodedInput]
-    reservoir: Reservoir | None = None
-    embedded_at: int = -1
+    novelty: Novelty
 
 
 @dataclass(slots=True)
@@ -170,7 +170,7 @@ class Engine:
         self._score = score
         self._writer = writer
         self._sample_coin = Coin("sample", options.seed)
-        self._project = Projection(options.seed)
+        self._project = Projection(options.seed) if options.near_duplicates else None
         self._memory: dict[int, _Partition] = {}
         self._rejected: list[tuple[Record, InvalidMessage]] = []
         self._held: dict[int, list[Record]] = {}
@@ -271,10 +271,18 @@ class Engine:
         self._held.clear()
         self._memory = {
             partition: _Partition(
-                self.policy.decode(committed.state), committed.next_offset, self._last_requests(partition)
+                self.policy.decode(committed.state),
+                committed.next_offset,
+                Novelty(self._last_requests(partition)),
             )
             for partition, committed in restored.items()
         }
+        changed = [p for p, committed in restored.items() if self.policy.restarts(committed.state)]
+        if changed:
+            logger.warning(
+                "the query configuration changed: score windows of partitions %s restart, the ledger goes on",
+                changed,
+            )
         folded = max((memory.state.model_version for memory in self._memory.values()), default=0)
         while self.learner.position < folded and self.fold_some():
             pass
@@ -369,7 +377,7 @@ class Engine:
         start = 0
         for part in work:
             memory = self._memory[part.partition]
-            draft = _Partition(memory.state, part.records[-1].offset + 1, memory.requests)
+            draft = _Partition(memory.state, part.records[-1].offset + 1, memory.novelty)
             drafts[part.partition] = draft
             stop = start + len(part.valid)
             if scored is not None and part.valid:
@@ -380,7 +388,7 @@ class Engine:
             start = stop
         owner = self._memory.get(0)
         if self._rejected and owner is not None:
-            drafts.setdefault(0, _Partition(owner.state, owner.next_offset, owner.requests, owner.reservoir))
+            drafts.setdefault(0, _Partition(owner.state, owner.next_offset, owner.novelty))
             outputs.extend(dead_letter_output(record, "reply", error) for record, error in self._rejected)
             tick.dead_letters += len(self._rejected)
         for partition, draft in drafts.items():
@@ -415,7 +423,9 @@ class Engine:
         tick: Tick,
         outputs: list[Output],
     ) -> None:
-        novelty = _Novelty(self, memory, part.encoded, scored, first_row)
+        novelty = BatchNovelty(
+            memory.novelty, self.learner, self._project, part.encoded, scored.inputs, first_row
+        )
         events = [
             ScoredEvent(event.event_id, record.timestamp_ms, score)
             for (record, event), score in zip(part.valid, scores, strict=True)
@@ -424,8 +434,7 @@ class Engine:
         draft.state, decisions = self.policy.decide(
             before, events, self.learner.feedback(part.partition), novelty.near, novelty.asked
         )
-        draft.requests = novelty.requests()
-        draft.reservoir, draft.embedded_at = novelty.reservoir, novelty.embedded_at
+        draft.novelty = novelty.after()
         tick.decided.extend(
             (part.partition, event, decision)
             for (_, event), decision in zip(part.valid, decisions, strict=True)
@@ -451,52 +460,6 @@ class Engine:
 def sample_probability(n: int) -> float:
     """Return q(n), the probability that the n-th event of a partition is written as a sample."""
     return max(SAMPLE_FLOOR, min(1.0, SAMPLE_FIRST / n))
-
-
-class _Novelty:
-    """The reservoir as one batch sees it: made only once somebody would be asked."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        memory: _Partition,
-        batch: Sequence[EncodedInput],
-        scored: Scored,
-        first_row: int,
-    ) -> None:
-        self._engine = engine
-        self._memory = memory
-        self._batch = batch
-        self._inputs = scored.inputs
-        self._first_row = first_row
-        self._added: list[EncodedInput] = []
-        self._embedded: tuple[int, NDArray[np.float64]] | None = None
-        self.reservoir: Reservoir | None = None
-        self.embedded_at = engine.learner.position
-        if memory.reservoir is not None and memory.embedded_at == self.embedded_at:
-            self.reservoir = memory.reservoir.copy()
-
-    def near(self, i: int) -> bool:
-        if not self._engine.options.near_duplicates:
-            return False
-        if self.reservoir is None:
-            learner, requests = self._engine.learner, self.requests()
-            inputs = learner.columns.inputs(requests, learner.scaler, pad=False)
-            self.reservoir = Reservoir(self._engine._project(inputs, range(len(requests))))
-        return self.reservoir.near(self._embed(i))
-
-    def asked(self, i: int) -> None:
-        self._added.append(self._batch[i])
-        if self.reservoir is not None:
-            self.reservoir.add(self._embed(i))
-
-    def _embed(self, i: int) -> NDArray[np.float64]:
-        if self._embedded is None or self._embedded[0] != i:
-            self._embedded = i, self._engine._project(self._inputs, [self._first_row + i])[0]
-        return self._embedded[1]
-
-    def requests(self) -> list[EncodedInput]:
-        return (self._memory.requests + self._added)[-RESERVOIR_SIZE:]
 
 
 class _StageClock:

@@ -3,9 +3,8 @@
 Totals are absolute numbers taken from state, never incremented here: a restart, a replay or a partition
 that moves does not count anything twice. A family stands in the table only if something feeds it.
 
-A family's *scope* says how replicas add up. ``log``: a function of the reply log, the same on every
-replica (``max by (job)``). ``partition``: from a partition's state, so one replica has it (``sum``).
-``process``: of this process alone.
+A family's *scope* says how replicas add up. ``log``: a function of the log, the same on every replica
+(``max by (job)``). ``partition``: from a partition's state, on one replica (``sum``). ``process``: its own.
 """
 
 from __future__ import annotations
@@ -16,12 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from stream_al import __version__
@@ -81,11 +75,12 @@ def _answers(value: Callable[[Accuracy], float]) -> Read:
 
 
 def _by_class(snapshot: Snapshot) -> Iterable[Reading]:
-    pairs = list(zip(snapshot.labels, snapshot.learned_by_class, strict=True))
-    for label, count in pairs[:MAX_CLASSES]:
-        yield (label,), count
-    if len(pairs) > MAX_CLASSES:
-        yield ("other",), sum(count for _, count in pairs[MAX_CLASSES:])
+    counts = snapshot.learned_by_class
+    yield from (
+        ((label,), count) for label, count in zip(snapshot.labels[:MAX_CLASSES], counts, strict=False)
+    )
+    if len(counts) > MAX_CLASSES:
+        yield ("other",), sum(counts[MAX_CLASSES:])
 
 
 def _build(snapshot: Snapshot) -> Iterable[Reading]:
@@ -165,7 +160,7 @@ FAMILIES: tuple[Family, ...] = (
         "stream_al_bad_events_ratio",
         "gauge",
         "process",
-        "Share of invalid records among the last thousand events.",
+        "Share of invalid records among the last 1,000 events.",
         _one(lambda s: s.bad_ratio),
     ),
     Family(
@@ -250,7 +245,7 @@ FAMILIES: tuple[Family, ...] = (
         "stream_al_label_delay_p95_seconds",
         "gauge",
         "log",
-        "95th percentile of the time from request to label over the last 400 answers.",
+        "95th percentile of that time.",
         _one(lambda s: s.delay_p95_seconds),
     ),
     Family(

@@ -109,8 +109,7 @@ class OutputWriter:
             events, encoded, decisions, best, probabilities, uncertainty, strict=True
         ):
             label = None if top is None else labels[top]
-            if decision.floor and decision.propensity is None:
-                blocked += 1
+            blocked += decision.floor_blocked
             if decision.asked:
                 assert decision.propensity is not None  # noqa: S101 - an ask that could be paid has one
                 asked += 1

@@ -140,7 +140,10 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     engine: EngineSettings = EngineSettings()
     ticket_keys: dict[str, SecretStr] = Field(
-        default_factory=dict, description="Key id to secret (hex); the first signs."
+        default_factory=dict, description="Key id to secret (hex); all of them verify."
+    )
+    signing_key: str | None = Field(
+        default=None, description="Key id that signs new tickets; the first one when it is not said."
     )
 
     @model_validator(mode="after")
@@ -157,8 +160,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment and arguments only: the file is merged by :func:`load_settings`."""
-        return init_settings, env_settings
+        """Arguments only: :func:`load_settings` merges file and environment, and says which was wrong."""
+        return (init_settings,)
 
     def budget(self) -> Budget:
         """Return the ledger's terms."""
@@ -177,19 +180,39 @@ class Settings(BaseSettings):
         return f"{self.log.prefix}events"
 
     def secrets(self) -> dict[str, bytes]:
-        """Return ticket keys as bytes.
+        """Return ticket keys as bytes, the one that signs first.
 
         Raises
         ------
         ConfigurationError
-            A secret is not hexadecimal.
+            A secret is not hexadecimal, or ``signing_key`` names none of them.
         """
+        signer = self.signing_key
+        if signer is not None and signer not in self.ticket_keys:
+            raise ConfigurationError(
+                f"signing_key is {signer!r}; expected one of ticket_keys: {sorted(self.ticket_keys)}"
+            )
+        names = sorted(self.ticket_keys, key=lambda name: name != signer)
         try:
-            return {name: bytes.fromhex(key.get_secret_value()) for name, key in self.ticket_keys.items()}
+            return {name: bytes.fromhex(self.ticket_keys[name].get_secret_value()) for name in names}
         except ValueError as error:
             raise ConfigurationError(
                 "a secret in ticket_keys is not hexadecimal; make one with `openssl rand -hex 32`"
             ) from error
+
+
+def make_settings(overrides: Mapping[str, Any]) -> Settings:
+    """Return settings from these values and defaults alone, whatever file or environment is around.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming every key that is unknown or out of range, and what was expected.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, None, {})) from None
 
 
 def load_settings(
@@ -224,12 +247,13 @@ def load_settings(
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"configuration file {path} cannot be read: {error}") from error
     # pydantic-settings ranks arguments above the environment, so the environment is laid over the file here
-    merged = _merge(values, _environment())
+    environment = _environment()
+    merged = _merge(values, environment)
     merged = _merge(merged, overrides or {})
     try:
         settings = Settings(**merged)
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, path)) from None
+        raise ConfigurationError(_explain(error, path, environment)) from None
     task = settings.task
     if serving and not task.labels and not task.open_labels:
         raise ConfigurationError(
@@ -271,11 +295,11 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explain(error: ValidationError, path: Path | None) -> str:
-    where = f" in {path}" if path else ""
+def _explain(error: ValidationError, path: Path | None, environment: Mapping[str, Any]) -> str:
     lines = []
     for problem in error.errors():
         place = [str(part) for part in problem["loc"]]
+        where = " in the environment" if _stands_in(environment, place) else f" in {path}" if path else ""
         name = ".".join(place) or "settings"
         if problem["type"] == "extra_forbidden":
             known = _keys_beside(place)
@@ -287,6 +311,14 @@ def _explain(error: ValidationError, path: Path | None) -> str:
             found = "a secret" if secret else repr(problem["input"])
             lines.append(f"{name}{where}: {problem['msg']}; found {found}")
     return "\n".join(lines)
+
+
+def _stands_in(tree: Any, place: list[str]) -> bool:
+    for part in place:
+        if not isinstance(tree, Mapping) or part not in tree:
+            return False
+        tree = tree[part]
+    return bool(place)
 
 
 def _keys_beside(place: list[str]) -> list[str]:

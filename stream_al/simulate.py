@@ -31,12 +31,10 @@ from stream_al.query.ledger import TOKEN
 from stream_al.query.policy import Decision, QueryPolicy
 from stream_al.settings import Settings
 from stream_al.table import Table
+from stream_al.virtual_time import due_row, due_rows, event_id, person_id, times_of
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
-MS_PER_EVENT = 1_000
-"""Virtual milliseconds between two events of a table without a time column."""
-START_MS = 1_700_000_000_000
 CHUNK, SMALLEST_CHUNK = 500, 8
 HOLDOUT_CURVE_POINTS = 20
 KAPPA_POINTS = 200
@@ -132,7 +130,7 @@ class Simulation:
                 f"{table.n} rows less {self.first} initial and {table.n - self.end} held out leave none to "
                 "score; take fewer away"
             )
-        self.times = _times(table)
+        self.times = times_of(table)
         self._clock_ms = int(self.times[self.first])
         self.log: Log = (make_log or _memory_log)(lambda: self._clock_ms)
         self.engine: Engine = build_engine(settings, self.log, policy=policy)
@@ -440,47 +438,8 @@ class Simulation:
         return self.table.label_names[int(present[np.argmin(counts[present])])]
 
 
-def event_id(table: Table, row: int) -> str:
-    """Return the id that a table gives to a row's event."""
-    return f"{table.name}-{row}"
-
-
-def person_id(asked_id: str, number: int) -> str:
-    """Return under which id person ``number`` answers about an event."""
-    return asked_id if number == 0 else f"{asked_id}#{number + 1}"
-
-
-def due_row(times: I64, row: int, delay: float, unit: str) -> int:
-    """Return the first row before which an answer about ``row`` is there; at the earliest the next one."""
-    if unit == "events":
-        return row + max(1, int(np.ceil(delay)))
-    return max(row + 1, int(np.searchsorted(times, times[row] + delay)))
-
-
-def due_rows(people: Annotators, table: Table, times: I64, overlap: int) -> I64:
-    """Return, for every row, before which row the first answer would be there if it was asked about."""
-    n = table.n
-    due = np.full(n, np.iinfo(np.int64).max)
-    rows = np.arange(n)
-    for number in range(overlap):
-        delays = people.delay.delays(person_id(event_id(table, i), number) for i in range(n))
-        if people.delay.unit == "events":
-            late = np.ceil(np.minimum(delays, float(n)))  # after the end is never, and fits an integer
-            found = rows + np.maximum(1, late.astype(np.int64))
-        else:
-            found = np.maximum(rows + 1, np.searchsorted(times, times + delays))
-        due = np.minimum(due, found)
-    return due
-
-
 def _memory_log(clock: Callable[[], int]) -> Log:
     return MemoryLog(clock=clock)
-
-
-def _times(table: Table) -> I64:
-    if table.timestamps_ms is not None:
-        return table.timestamps_ms
-    return START_MS + MS_PER_EVENT * np.arange(table.n, dtype=np.int64)
 
 
 def _chunks(rows: range) -> Iterator[range]:

@@ -85,8 +85,8 @@ class Board:
         if tick.lost:
             changes["lost_commits"] = was.lost_commits + 1
         changes["partitions"] = self._engine.states
+        changes["problems"] = _problems(changes.get("bad_ratio", was.bad_ratio))
         self.current = replace(was, **changes, **self._fold())
-        self.current = replace(self.current, problems=self._problems())
         if tick.committed:
             self.on_commit()
 
@@ -148,16 +148,6 @@ class Board:
         seen = sum(map(sum, self._recent))
         return sum(bad for _, bad in self._recent) / max(seen, BAD_WINDOW)
 
-    def _problems(self) -> tuple[str, ...]:
-        found = []
-        ratio = self.current.bad_ratio
-        if ratio > BAD_LIMIT:
-            found.append(
-                f"{100 * ratio:.0f} % of the last {BAD_WINDOW:,} events were invalid; look at the "
-                "dead letters (`stream-al tail dead-letters`)"
-            )
-        return tuple(found)
-
     # ---- everybody else's side ----------------------------------------------------------------
 
     def ask(self, errand: Callable[[], T]) -> Future[T]:
@@ -213,6 +203,16 @@ class Rejections:
 def reply_lag(log: Log, learner: Learner) -> int:
     """Return how far the fold is behind the end of the reply log, in offsets."""
     return max(0, log.bounds(LABEL_REPLIES, 0)[1] - learner.position)
+
+
+def _problems(bad_ratio: float) -> tuple[str, ...]:
+    """Return why the service is not ready although its loop turns."""
+    if bad_ratio <= BAD_LIMIT:
+        return ()
+    return (
+        f"{100 * bad_ratio:.0f} % of the last {BAD_WINDOW:,} events were invalid; look at the dead letters "
+        "(`stream-al tail dead-letters`)",
+    )
 
 
 def _means(tick: Tick) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -21,7 +21,12 @@ from stream_al_consumers.options import (
 )
 from stream_al_consumers.output import out, print_json, progress, say
 
+if TYPE_CHECKING:
+    from stream_al.log.protocol import Log, Record
+
 CHUNK = 500
+SCANNED = 5_000
+"""Records read at once when looking for where an earlier run stopped."""
 LINES = (".ndjson", ".jsonl")
 Pair = tuple[bytes | None, bytes]
 
@@ -36,18 +41,21 @@ def produce(
     categorical: CategoricalOption = "",
     drop: DropOption = "",
     head: HeadOption = None,
-    skip: Annotated[int, typer.Option(help="Leave out the first rows: to go on after a stop.", min=0)] = 0,
+    skip: Annotated[int, typer.Option(help="Leave out the first rows.", min=0)] = 0,
+    again: Annotated[
+        bool, typer.Option("--again", help="Append rows even where the log holds them already.")
+    ] = False,
     rate: Annotated[float | None, typer.Option(help="Events a second; as fast as possible without.")] = None,
     config: ConfigOption = None,
     log: LogOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Append a file's rows to the log as events.
+    """Append a file's rows to the log as events; run again, it goes on where it was stopped.
 
-    Running it twice appends the events twice; a retried event is scored again, but not asked about again
-    soon. After an interruption it says how many rows to skip.
+    The log itself says how far an earlier run came, so a kill at any moment loses and doubles nothing.
     """
     from contextlib import closing
+    from itertools import islice
 
     from stream_al.errors import ConfigurationError
     from stream_al.log.protocol import EVENTS
@@ -57,24 +65,49 @@ def produce(
         raise ConfigurationError(f"--rate is {rate:g}; expected events a second, above 0")
     settings = read_settings(config, log)
     if file.suffix in LINES:
-        total, pairs = _lines(file, head, skip)
+        source = _lines(file, head)
     else:
-        total, pairs = _rows(file, label, text, time, listed(categorical), listed(drop), head, skip)
+        source = _rows(file, label, text, time, listed(categorical), listed(drop), head)
     done = 0
     with closing(open_log(settings, create=True)) as events, progress() as bar:
-        task = bar.add_task("appending events", total=total)
-        try:
-            for chunk in _paced(pairs, rate):
-                events.append_many(EVENTS, chunk)
-                done += len(chunk)
-                bar.update(task, completed=done)
-        except KeyboardInterrupt:
-            say(f"stopped after {done} events; go on with --skip {skip + done}")
-            raise
+        start = max(skip, 0 if again else _already_there(events, source))
+        task = bar.add_task("appending events", total=max(0, source.total - start))
+        for chunk in _paced(islice(source.pairs, start, None), rate):
+            events.append_many(EVENTS, chunk)
+            done += len(chunk)
+            bar.update(task, completed=done)
+    if start > skip:
+        say(f"{start} rows stood in the log already; --again appends them once more")
     if json:
-        print_json({"appended": done, "log": str(settings.log.path)})
+        print_json({"appended": done, "already_there": max(0, start - skip), "log": str(settings.log.path)})
     else:
         out.print(f"{done} events appended to {settings.log.path}", markup=False)
+
+
+class Source(NamedTuple):
+    """Rows to append, and where a record that was appended stands among them."""
+
+    total: int
+    pairs: Iterator[Pair]
+    place_of: Callable[[Record], int | None]
+
+
+def _already_there(log: Log, source: Source) -> int:
+    """Return how many of the first rows an earlier run has appended: its newest record tells."""
+    from stream_al.log.protocol import EVENTS
+
+    found = 0
+    for partition in range(log.partitions(EVENTS)):
+        first, end = log.bounds(EVENTS, partition)
+        while end > first:
+            start = max(first, end - SCANNED)
+            places = [source.place_of(record) for record in log.tail(EVENTS, partition, start, end - start)]
+            newest = max((place for place in places if place is not None), default=None)
+            if newest is not None:
+                found = max(found, newest + 1)
+                break
+            end = start
+    return found
 
 
 def _rows(
@@ -85,9 +118,8 @@ def _rows(
     categorical: tuple[str, ...],
     drop: tuple[str, ...],
     head: int | None,
-    skip: int,
-) -> tuple[int, Iterator[Pair]]:
-    """Return the number of events and the events of a table."""
+) -> Source:
+    """Return the events of a table, one a row."""
     from stream_al.datasets import read_table
     from stream_al.errors import ConfigurationError
 
@@ -97,22 +129,32 @@ def _rows(
             "the events; a stream that has no labels can be produced as NDJSON, one event a line"
         )
     table = read_table(file, label=label, text=text, time=time, categorical=categorical, drop=drop, head=head)
-    rows = range(min(skip, table.n), table.n)
-    return len(rows), ((f"{table.name}-{i}".encode(), table.event_json(i)) for i in rows)
+
+    def place_of(record: Record) -> int | None:
+        row = table.row_of(record.key.decode(errors="replace")) if record.key else None
+        return row if row is not None and table.event_json(row) == record.value else None
+
+    pairs = ((f"{table.name}-{i}".encode(), table.event_json(i)) for i in range(table.n))
+    return Source(table.n, pairs, place_of)
 
 
-def _lines(file: Path, head: int | None, skip: int) -> tuple[int, Iterator[Pair]]:
-    """Return the number of lines and the lines as they are, each with its event's id as key."""
+def _lines(file: Path, head: int | None) -> Source:
+    """Return the lines of a file as they are, each with its event's id as key."""
+    from hashlib import blake2b
+
     import orjson
 
     from stream_al.errors import DataError
 
     try:
-        lines = [line for line in file.read_bytes().split(b"\n") if line.strip()][skip:head]
+        lines = [line for line in file.read_bytes().split(b"\n") if line.strip()][:head]
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror}); check the path") from error
-    if not lines and not skip:
+    if not lines:
         raise DataError(f"{file} is empty; expected one JSON event a line")
+
+    def digest(line: bytes) -> bytes:
+        return blake2b(line, digest_size=16).digest()
 
     def key(line: bytes) -> bytes | None:
         try:
@@ -120,7 +162,12 @@ def _lines(file: Path, head: int | None, skip: int) -> tuple[int, Iterator[Pair]
         except (orjson.JSONDecodeError, KeyError, TypeError):
             return None  # the engine judges events; a bad one becomes a dead letter
 
-    return len(lines), ((key(line), line) for line in lines)
+    places = {digest(line): i for i, line in enumerate(lines)}
+    return Source(
+        len(lines),
+        ((key(line), line) for line in lines),
+        lambda record: places.get(digest(record.value)),
+    )
 
 
 def _paced(pairs: Iterator[Pair], rate: float | None) -> Iterator[list[Pair]]:

@@ -84,6 +84,7 @@ def _estimate(snapshot: Snapshot) -> dict[str, Any]:
         "n_effective": round(found.hajek.n_effective, 1),
         "response_rate": round(found.response_rate, 4),
         "labelled_only": round(found.labelled_only.value, 4),
+        "worst_case": {name: round(end, 4) for name, end in found.bounds._asdict().items()},
     }
     if not found.hajek.shown:
         return shown | {"reason": "not enough answers yet"}

@@ -62,7 +62,8 @@ class ScoredEvent(NamedTuple):
 class Decision(NamedTuple):
     """What was decided for one event; ``rank``, ``probability`` and ``tokens`` explain it.
 
-    ``propensity`` is None where the ledger could not pay whatever the coins said.
+    ``propensity`` is None where the ledger could not pay whatever the coins said; ``floor_blocked`` where
+    the floor coin hit and nothing could be asked, for lack of tokens or because asking is paused.
     """
 
     asked: bool
@@ -74,6 +75,7 @@ class Decision(NamedTuple):
     propensity: float | None
     near_duplicate: bool
     now: int
+    floor_blocked: bool = False
 
     @property
     def channel(self) -> str:
@@ -118,6 +120,10 @@ class QueryPolicy(Protocol):
 
     def decode(self, text: str) -> QueryState:
         """Return the S that the text stands for; the empty text is the initial one."""
+        ...
+
+    def restarts(self, text: str) -> bool:
+        """Return whether the text was written under another configuration."""
         ...
 
 
@@ -219,7 +225,8 @@ class RankedPolicy:
                 elif tokens >= terms.reserve:
                     fill = tokens * terms.tilt
                     p = min(1.0, terms.chosen * min(4.0, max(0.25, fill * fill)) * wanted)
-            floor = floor_coins[i] < terms.floor and feedback.floor_asks
+            hit = floor_coins[i] < terms.floor
+            floor = hit and feedback.floor_asks
             duplicate = False
             if floor or query_coins[i] < p:
                 known = id_hash(event_id) in recent
@@ -227,10 +234,10 @@ class RankedPolicy:
                 if known or duplicate:
                     p = 0.0
                 ask = payable and not known and (floor or p > 0.0)
-                if floor and not payable:
-                    ledger.floor_blocked += 1
             else:
                 ask = False
+            blocked = hit and not (payable and feedback.floor_asks)
+            ledger.floor_blocked += blocked
             propensity = 1.0 - (1.0 - terms.floor) * (1.0 - p) if payable else None
             if ask and propensity is not None:
                 ledger.pay(terms.cost)
@@ -239,7 +246,7 @@ class RankedPolicy:
                 asked(i)
                 share, until = self._share(s, window, feedback)
             decisions.append(
-                _decision((ask, score, rank, p, tokens / TOKEN, floor, propensity, duplicate, now))
+                _decision((ask, score, rank, p, tokens / TOKEN, floor, propensity, duplicate, now, blocked))
             )
         return s, decisions
 

@@ -40,7 +40,8 @@ def test_init_writes_a_configuration_that_loads(run: Run, points: Path) -> None:
 
 
 def test_init_notices_a_rare_class_and_strange_names(run: Run, tmp_path: Path) -> None:
-    rows = "".join(f'{i},"{"Ünüsual one" if i == 7 else "usual"}"\n' for i in range(100))
+    rare = '"Ünüsual ""one"""'
+    rows = "".join(f"{i},{rare if i == 7 else 'usual'}\n" for i in range(100))
     (tmp_path / "my täble.csv").write_text("a,y\n" + rows)
     ran = run("init", "--from", "my täble.csv", "--label", "y", "--json")
     assert ran.json["positive"] == 'Ünüsual "one"'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -199,5 +200,6 @@ def _until(leader: int, awaited: bytes) -> bytes:
     """Read the screen until it shows something."""
     screen = b""
     while awaited not in screen:
+        assert select.select([leader], [], [], 20.0)[0], f"no {awaited!r} after {screen!r}"
         screen += os.read(leader, 4096)
     return screen

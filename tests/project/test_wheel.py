@@ -74,9 +74,7 @@ def test_it_works_beside_a_users_own_modules_of_our_folders_names(wheel, tmp_pat
     environment, place = tmp_path / "venv", tmp_path / "project"
     run(sys.executable, "-m", "venv", "--without-pip", str(environment), cwd=tmp_path)
     python = environment / "bin/python"
-    site = Path(
-        run(str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path)
-    )
+    site = run(str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path)
     # the dependencies, from here; an editable install of ours is a .pth file there, which is not followed
     (Path(site.strip()) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     pip = (sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check")

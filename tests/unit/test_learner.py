@@ -55,6 +55,7 @@ def test_an_answer_is_learned_once():
     learner = folded([answered(), answered(), answered(label="b")])
     assert outcomes(learner) == {"learned": 1, "duplicate": 2}
     assert learner.answers_by_class == learner.learned_by_class == [1, 0, 0]
+    assert learner.model.counts.tolist() == [1.0, 0.0, 0.0]
     assert learner.model.fitted
 
 

@@ -12,13 +12,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream_al.answers import Accuracy
 from stream_al.metrics import FAMILIES, MAX_CLASSES, Family, make_registry
-from stream_al.monitor.estimate import interval, labelled_only
+from stream_al.monitor.estimate import Bounds, interval, labelled_only
 from stream_al.query.ledger import Budget, Ledger
 from stream_al.query.state import QueryState
 from stream_al.snapshot import SECONDS, Buckets, Snapshot
 
 LOSSES = np.array([0.0, 0.0, 0.0, 1.0] * 20)
-ESTIMATED = Accuracy(interval(LOSSES, np.ones(80)), labelled_only(LOSSES), 0.8, False, None, None)
+ESTIMATED = Accuracy(
+    interval(LOSSES, np.ones(80)), labelled_only(LOSSES), Bounds(0.6, 0.9), 0.8, False, None, None
+)
 
 
 def full_snapshot() -> Snapshot:
