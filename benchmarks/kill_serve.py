@@ -17,6 +17,7 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from contextlib import closing
@@ -34,7 +35,7 @@ from stream_al.settings import Settings, load_settings
 MOMENTS = {"birth": 10, "start": 20, "catch-up": 20, "ready": 10, "write": 20, "any": 20}
 """Kinds of moments and how often they come."""
 TERM_SHARE = 0.15
-STOP_LIMIT, START_LIMIT = 5.0, 3.0
+STOP_LIMIT_SECONDS = 5.0
 DRAIN_SECONDS = 60.0
 CONFIGURATION = """\
 [task]
@@ -93,36 +94,31 @@ def end_life(lives: Lives, chance: random.Random, books: Books) -> str:
     # before its first line of Python a process dies of SIGTERM, as every program does
     if code != 0 and (ready or code != -signal.SIGTERM):
         books.complain(f"SIGTERM, ready {ready}: exit code {code}")
-    if lives.stops[-1] > STOP_LIMIT:
+    if lives.stops[-1] > STOP_LIMIT_SECONDS:
         books.complain(f"SIGTERM took {lives.stops[-1]:.1f} s")
     return "term"
 
 
 def drain(lives: Lives, books: Books, path: Path) -> dict[str, Any]:
     """Wait until the service has decided and folded everything; return its status with the fingerprint."""
-    deadline = time.monotonic() + DRAIN_SECONDS
-    with closing(SqliteLog(path)) as log:
-        client = Client(lives, books, path, random.Random(0), _never())
-        with closing(client.log):
-            while time.monotonic() < deadline:
-                try:
-                    status = json.loads(client.call("/status?fingerprint=1")[1])
-                except (NotSent, Unknown):
-                    continue
-                valid = sum(log.bounds(EVENTS, p)[1] for p in range(PARTITIONS)) - sum(
-                    topic == EVENTS for topic, _, _ in books.bad
-                )
-                found = status.get("events"), status.get("dead_letters"), status["model"].get("position")
-                if found == (valid, len(books.bad), log.bounds(LABEL_REPLIES, 0)[1]):
-                    return dict(status)
-    books.complain(f"not drained: events, dead letters, position = {found}")
-    return dict(status)
-
-
-def _never() -> Any:
-    import threading
-
-    return threading.Event()
+    status: dict[str, Any] = {"model": {}, "replies": {}}
+    client = Client(lives, books, path, random.Random(0), threading.Event())
+    with closing(client.log) as log:
+        bad = sum(topic == EVENTS for topic, _, _ in books.bad)
+        events = sum(log.bounds(EVENTS, p)[1] for p in range(PARTITIONS)) - bad
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                code, body = client.call("/status?fingerprint=1")
+            except (NotSent, Unknown):
+                break
+            if code == 200:
+                status = json.loads(body)
+                found = status["events"], status["dead_letters"], status["model"]["position"]
+                if found == (events, len(books.bad), log.bounds(LABEL_REPLIES, 0)[1]):
+                    return status
+    books.complain(f"not drained; the last status: {status}")
+    return status
 
 
 def measure(kills: int, seed: int, directory: Path) -> tuple[dict[str, Any], list[str]]:
@@ -152,7 +148,7 @@ def measure(kills: int, seed: int, directory: Path) -> tuple[dict[str, Any], lis
         traffic.finish()
         status = drain(lives, books, path)
         code = lives.end(signal.SIGTERM)
-        if code != 0 or lives.stops[-1] > STOP_LIMIT:
+        if code != 0 or lives.stops[-1] > STOP_LIMIT_SECONDS:
             books.complain(f"the last SIGTERM: exit code {code} after {lives.stops[-1]:.1f} s")
     seconds = time.monotonic() - started_at
     complaints = (directory / "service.err").read_text(errors="replace")

@@ -31,6 +31,7 @@ def identity(learner: Learner, model_name: str, seed: int) -> str:
     facts = [
         repr(learner.options),
         learner.office.topic,
+        learner.office.key_ids,
         model_name,
         seed,
         __version__,

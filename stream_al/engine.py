@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -286,12 +286,21 @@ class Engine:
         folded = max((memory.state.model_version for memory in self._memory.values()), default=0)
         while self.learner.position < folded and self.fold_some():
             pass
+        self._rejected = list(self._unwritten())
+
+    def _unwritten(self) -> Iterator[tuple[Record, InvalidMessage]]:
+        """Yield bad replies that were folded already and have no dead letter yet, if partition 0 is owned."""
         owner = self._memory.get(0)
-        self._rejected = [
-            pair
-            for pair in self._rejected
-            if owner is not None and pair[0].offset >= owner.state.reply_position
-        ]
+        position = self.learner.position if owner is None else owner.state.reply_position
+        while position < self.learner.position:
+            records = self.log.tail(LABEL_REPLIES, 0, position, FOLD_CHUNK)
+            for record in records:
+                position = record.offset + 1
+                refusal = self.learner.refusal(record) if record.offset < self.learner.position else None
+                if refusal is not None:
+                    yield record, refusal
+            if not records:
+                return
 
     def _last_requests(self, partition: int) -> list[EncodedInput]:
         """Return the inputs of the last 64 requests of a partition, oldest first."""
@@ -345,7 +354,12 @@ class Engine:
                 raise WrongTopic(
                     f"the first {self._seen_invalid + invalid} records hold no valid event (the last: "
                     f"{work[-1].invalid[-1][1]}); expected events; check the topic, or map your records with "
-                    "[events.map]; nothing was committed"
+                    "[events.map]; "
+                    + (
+                        f"{self._seen_invalid} were dead-lettered"
+                        if self._seen_invalid
+                        else "nothing was committed"
+                    )
                 )
             if fresh:
                 self._held = records

@@ -57,6 +57,8 @@ DELAY_RATE = 0.05
 HOUR_MS = 3_600_000
 MAX_OPEN_LABELS = 1_000
 PROBES = 32
+MAX_VOTERS = 64
+"""People remembered a request; further ones can only be surplus."""
 
 Reject = Callable[[Record, InvalidMessage], None]
 
@@ -104,6 +106,13 @@ class Scored:
     probabilities: F64
     shown: F64
     fitted: bool
+
+    def best(self, rows: int) -> list[int | None]:
+        """Return the most probable class of the first rows; None while nothing was learned."""
+        if not self.fitted:
+            return [None] * rows
+        best: list[int | None] = self.shown[:rows].argmax(axis=1).tolist()
+        return best
 
 
 class Learner:
@@ -161,27 +170,63 @@ class Learner:
                 self._resolve(request)
             self.ballots.forget(self.now)  # at every record, so that a fold in any chunks is the same fold
             try:
-                message = decode_reply(record.value)
-                if isinstance(message, Sample):
-                    self._observe(message)
-                elif isinstance(message, Control):
-                    self._obey(message)
-                elif message.ticket is not None:
-                    self._answer(message, self.office.verify(message.ticket))
-                else:
-                    self._organic(message)
-            except InvalidTicket as error:
-                self.outcomes[error.reason] += 1
-                if reject:
-                    reject(record, InvalidMessage(error.reason, str(error), "ticket"))
+                message, ticket = self._admit(record)
             except InvalidMessage as error:
                 self.outcomes[error.code if error.code in self.outcomes else "invalid"] += 1
                 if reject:
                     reject(record, error)
+            else:
+                if isinstance(message, Sample):
+                    self._observe(message)
+                elif isinstance(message, Control):
+                    self._obey(message)
+                elif ticket is not None:
+                    self._answer(message, ticket)
+                else:
+                    self._organic(message)
             self.position = record.offset + 1
 
     def _advanced(self, record_ms: int) -> int:
         return max(self.now, min(record_ms, self.now + HOUR_MS))
+
+    def refusal(self, record: Record) -> InvalidMessage | None:
+        """Return why a record of the reply log is no valid reply, without folding it; None if it is."""
+        try:
+            self._admit(record)
+        except InvalidMessage as error:
+            return error
+        return None
+
+    def _admit(self, record: Record) -> tuple[LabelReply | Sample | Control, Ticket | None]:
+        """Return a record's message, and its verified ticket if it has one.
+
+        Raises
+        ------
+        InvalidMessage
+            It cannot be used: its outcome is the error's code.
+        """
+        message = decode_reply(record.value)
+        if not isinstance(message, LabelReply):
+            return message, None
+        ticket = None
+        if message.ticket is not None:
+            try:
+                ticket = self.office.verify(message.ticket)
+            except InvalidTicket as error:
+                raise InvalidMessage(error.reason, str(error), "ticket") from error
+        elif not self.options.organic:
+            raise InvalidMessage(
+                "organic_refused",
+                "the reply has no ticket and labels.organic is false; answer a request, or allow them",
+            )
+        offered = ticket.labels if ticket else ()
+        if message.label is not None and not self._allowed(message.label, offered):
+            raise InvalidMessage(
+                "unknown_label",
+                f"label {message.label!r} was not offered; expected one of {list(offered) or self.labels}",
+                "label",
+            )
+        return message, ticket
 
     def _observe(self, sample: Sample) -> None:
         encoded = from_message(sample.input)
@@ -200,15 +245,10 @@ class Learner:
             self.floor_asks = control.floor_asks
 
     def _answer(self, reply: LabelReply, ticket: Ticket) -> None:
+        self.now = max(self.now, ticket.asked_at)  # a verified time: the clock may catch up with it
         if self.now - ticket.asked_at > self.options.accepted_for_ms:
             self.outcomes["expired"] += 1
             return
-        if reply.label is not None and not self._allowed(reply.label, ticket.labels):
-            raise InvalidMessage(
-                "unknown_label",
-                f"label {reply.label!r} was not offered; expected one of {ticket.labels or self.labels}",
-                "label",
-            )
         request = UUID(ticket.request_id).bytes
         ballot = self.ballots.ballot(request, ticket.asked_at)
         voter = voter_hash(reply.annotator_id)
@@ -216,7 +256,8 @@ class Learner:
             self.outcomes["duplicate"] += 1
             return
         if ballot.closed:
-            ballot.voters.append(voter)
+            if len(ballot.voters) < MAX_VOTERS:
+                ballot.voters.append(voter)
             self.outcomes["surplus"] += 1
             return
         delay = max(0, self.now - ticket.asked_at)
@@ -255,18 +296,9 @@ class Learner:
         self._learn(from_message(ticket.input), y, ticket.weight * verdict.weight)
 
     def _organic(self, reply: LabelReply) -> None:
-        if not self.options.organic:
-            raise InvalidMessage(
-                "organic_refused",
-                "the reply has no ticket and labels.organic is false; answer a request, or allow them",
-            )
         if reply.label is None or reply.event is None:
             self.outcomes[reply.status] += 1
             return
-        if not self._allowed(reply.label, ()):
-            raise InvalidMessage(
-                "unknown_label", f"label {reply.label!r} found; expected one of {self.labels}", "label"
-            )
         event = DecodedEvent.of(reply.event)
         identity = blake2b(b"organic\0" + event.event_id.encode(), digest_size=16).digest()
         ballot = self.ballots.ballot(identity, self.now)

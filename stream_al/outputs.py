@@ -96,9 +96,8 @@ class OutputWriter:
         learner = self._learner
         rows = slice(first_row, first_row + len(events))
         shown = np.round(scored.shown[rows], DIGITS)
-        # an unfitted model says nothing: no label, whatever order the classes have
         labels: list[str] = learner.labels
-        best: list[int | None] = shown.argmax(axis=1).tolist() if scored.fitted else [None] * len(events)
+        best = scored.best(rows.stop)[rows]
         probabilities = shown.tolist()
         uncertainty = np.round(np.array([d.score for d in decisions]) / SCALE, DIGITS).tolist()
         version = learner.position

@@ -149,6 +149,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _terms_hold(self) -> Settings:
         self.budget()
+        if self.labels.ttl_seconds > self.labels.accepted_for_seconds:
+            raise ConfigurationError(
+                f"labels.ttl_seconds is {self.labels.ttl_seconds}, but answers are accepted for only "
+                f"{self.labels.accepted_for_seconds} s (labels.accepted_for_seconds); make it no longer"
+            )
         return self
 
     @classmethod

@@ -282,7 +282,7 @@ class Simulation:
         start = self.row - self.first
         labels = self.learner.labels
         truth = [self.table.label(self.row + i) for i in range(n)]
-        said = scored.shown[:n].argmax(axis=1).tolist() if scored.fitted else [None] * n
+        said = scored.best(n)
         predicted = [None if c is None else labels[c] for c in said]
         self.run.confusion.add(truth, predicted)
         correct = np.array([t == p for t, p in zip(truth, predicted, strict=True)], dtype=bool)

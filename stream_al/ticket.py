@@ -122,6 +122,11 @@ class TicketOffice:
         self._keys = dict(keys) if keys else {UNKEYED: b""}
         self._signer = next(iter(self._keys))
 
+    @property
+    def key_ids(self) -> list[str]:
+        """Ids of the keys that tickets may be signed with, sorted."""
+        return sorted(self._keys)
+
     def issue(self, ticket: Ticket) -> str:
         """Return the string that stands for this ticket."""
         fields = {name: getattr(ticket, name) for name in _FIELDS}

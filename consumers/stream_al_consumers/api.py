@@ -154,9 +154,12 @@ class Api:
 
     async def status(self, request: Request) -> Response:
         """Say everything a person may want to know."""
-        found = status(self._snapshot(), self._settings)
+        snapshot, fingerprint = self._snapshot(), dict[str, object]()
         if request.query_params.get("fingerprint") in ("1", "true"):
-            found["model"] |= await self._errand(self._board.fingerprint)
+            # both between the same two ticks: what is counted is what the fingerprint is of
+            snapshot, fingerprint = await self._errand(lambda: (self._snapshot(), self._board.fingerprint()))
+        found = status(snapshot, self._settings)
+        found["model"] |= fingerprint
         return json_response(found)
 
     # ---- events, predictions, scores ----------------------------------------------------------

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 
 class Busy(Exception):
-    """The loop has too many errands already."""
+    """The loop has too many errands already, or has ended."""
 
 
 class Board:
@@ -91,9 +92,14 @@ class Board:
             self.on_commit()
 
     def closing(self) -> None:
-        """Show that the service stops, and wake those who wait."""
+        """Show that the service stops, wake those who wait, and send those with an errand away."""
         self.current = replace(self.current, phase="stopping", problems=("stopping",))
         self.on_commit()
+        with suppress(queue.Empty):
+            while True:
+                _, future = self._errands.get_nowait()
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(Busy())
 
     @property
     def learner(self) -> Learner:
@@ -156,13 +162,15 @@ class Board:
         Raises
         ------
         Busy
-            Too many wait already.
+            Too many wait already, or the service stops.
         """
         future: Future[T] = Future()
         try:
             self._errands.put_nowait((errand, future))
         except queue.Full:
             raise Busy from None
+        if self.current.phase == "stopping":  # looked at after putting: nobody may come for it any more
+            raise Busy
         return future
 
     def fingerprint(self) -> dict[str, object]:

@@ -6,6 +6,7 @@ import string
 import time
 from typing import Any
 
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -29,6 +30,9 @@ HELD_SECONDS = 10.0
 """With an empty queue nothing follows that would send the held answer: it is sent after so long."""
 MAX_TEXT = 4_000
 MAX_FEATURES = 40
+FEW_FEATURES = 12
+"""So many stand below each other; more stand side by side where they are short."""
+SHORT_PAIR = 30
 MAX_LABEL = 256
 _HELP = """\
 One key answers the question; the answer is held back until the next one, so that z can take it back.
@@ -154,11 +158,12 @@ class LabelConsole:
     def _show(self, content: RenderableType) -> None:
         session = self._session
         counts = ", ".join(f"{count} {status}" for status, count in session.counts.items() if count)
-        held = f"; held: {harmless(session.holds)}" if session.holds is not None else ""
+        held = f"; held: {harmless(session.holds)}, z undoes it" if session.holds is not None else ""
         head = Text(f"{max(0, session.open_count)} open; {counts or 'none answered yet'}{held}", style="dim")
         keys = Text("  ".join(f"{key} {what}" for key, what in COMMANDS.items()), style="dim")
+        notice = Text(self._notice, style="yellow")
         self._console.clear()
-        self._console.print(head, Padding(content, (1, 2)), keys, Text(self._notice, style="yellow"))
+        self._console.print(Group(head, Padding(content, (1, 2)), keys, notice))
 
     def _question(self) -> RenderableType:
         question = self._session.question
@@ -181,26 +186,44 @@ class LabelConsole:
         parts.append(self._label_line())
         return Group(*parts)
 
-    def _label_line(self) -> Text:
+    def _label_line(self) -> RenderableType:
         labels = self._session.labels()
         if not labels:
             return Text("No label is known yet: press n and type one.")
-        line = Text()
-        for key, label in zip(LABEL_KEYS, labels, strict=False):
-            line.append(f" {key} ", style="reverse").append(f" {harmless(label)}   ")
+        shown = [
+            Text(f" {key} ", style="reverse").append(f" {harmless(label)}", style="not reverse")
+            for key, label in zip(LABEL_KEYS, labels, strict=False)
+        ]
         if len(labels) > len(LABEL_KEYS):
-            line.append(f"and {len(labels) - len(LABEL_KEYS)} more: n")
-        return line
+            shown.append(Text(f"and {len(labels) - len(LABEL_KEYS)} more: n"))
+        return Columns(shown, padding=(0, 3))
 
 
 def _pairs(title: str, values: dict[str, Any]) -> RenderableType:
-    """Return names and values as a table, the first ones where there are many."""
+    """Return names and values, the first ones where there are many; short ones beside each other."""
+    pairs = [
+        (harmless(name), harmless(_shown(value))[:MAX_TEXT])
+        for name, value in list(values.items())[:MAX_FEATURES]
+    ]
+    if len(values) > MAX_FEATURES:
+        pairs.append(("…", f"{len(values) - MAX_FEATURES} more {title}"))
+    if len(pairs) > FEW_FEATURES and all(len(name + value) < SHORT_PAIR for name, value in pairs):
+        cells = [Text.assemble((name, "dim"), "  ", value) for name, value in pairs]
+        return Columns(cells, padding=(0, 3), column_first=True)
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
-    for name, value in list(values.items())[:MAX_FEATURES]:
-        shown = "—" if value is None else str(value)
-        table.add_row(Text(harmless(name)), Text(harmless(shown)[:MAX_TEXT]))
-    if len(values) > MAX_FEATURES:
-        table.add_row(Text("…"), Text(f"{len(values) - MAX_FEATURES} more {title}"))
+    for name, value in pairs:
+        table.add_row(Text(name), Text(value))
     return table
+
+
+def _shown(value: object) -> str:
+    """Return a value as a person would write it."""
+    if value is None:
+        return "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float) and (value == 0 or 1e-3 <= abs(value) < 1e12):
+        return f"{value:.4f}".rstrip("0").rstrip(".")
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -22,6 +22,8 @@ def label(
     import getpass
     from contextlib import closing
 
+    from rich.console import Console
+
     from stream_al.ticket import TicketOffice
     from stream_al_consumers.configuration import open_log, read_settings
     from stream_al_consumers.console import LabelConsole
@@ -40,7 +42,8 @@ def label(
             settings.task.labels,
             settings.task.open_labels,
         )
-        LabelConsole(session, keys, out).run()
+        # a console that breaks lines at the screen's edge: what is printed elsewhere is for pipes as well
+        LabelConsole(session, keys, Console(highlight=False)).run()
     if json:
         print_json(session.counts)
     else:

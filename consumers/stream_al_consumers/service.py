@@ -185,9 +185,9 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
     with bind(settings.http) as listener, closing(open_log(settings, owner=True)) as log, one_thread():
         service = Service(settings, log)
         door = Door(settings, token, open_log(settings), service.board, listener)
-        signal.signal(signal.SIGTERM, service.stop)
-        signal.signal(signal.SIGINT, service.stop)
         try:
+            signal.signal(signal.SIGTERM, service.stop)
+            signal.signal(signal.SIGINT, service.stop)
             door.open()
             service.catch_up()
             bound, keyed = settings.budget().bound(), bool(settings.ticket_keys)
@@ -196,4 +196,5 @@ def serve(settings: Settings, announce: Callable[[Address], None]) -> None:
         except _Stopped:
             pass
         finally:
+            service.board.closing()
             door.close()

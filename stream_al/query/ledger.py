@@ -95,9 +95,14 @@ class Budget:
         return round(self.capacity * TOKEN)
 
     @property
+    def asks_everything(self) -> bool:
+        """Whether every event earns what its request costs."""
+        return self.income >= self.cost
+
+    @property
     def credit_units(self) -> int:
-        """This partition's part of the credit in ledger units."""
-        return round(self.credit * TOKEN / self.partitions)
+        """This partition's part of the credit in ledger units; none where everything is asked anyway."""
+        return 0 if self.asks_everything else round(self.credit * TOKEN / self.partitions)
 
     @property
     def asks_per_event(self) -> float:

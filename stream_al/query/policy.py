@@ -129,7 +129,7 @@ class QueryPolicy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """Numbers of the rule that are fixed for a batch."""
+    """Numbers of the rule that are fixed for a batch; ``full`` is -1 where everything is asked."""
 
     floor: float
     chosen: float
@@ -167,7 +167,7 @@ class RankedPolicy:
             chosen=b * (1.0 - budget.floor_share),
             cost=budget.cost,
             reserve=budget.cost + TOKEN,
-            full=budget.limit - budget.cost,
+            full=-1 if budget.asks_everything else budget.limit - budget.cost,
             tilt=2.0 / budget.limit,
             cap=budget.daily_cap,
         )
@@ -230,7 +230,7 @@ class RankedPolicy:
             duplicate = False
             if floor or query_coins[i] < p:
                 known = id_hash(event_id) in recent
-                duplicate = not known and payable and near_duplicate(i)
+                duplicate = not known and payable and terms.full >= 0 and near_duplicate(i)
                 if known or duplicate:
                     p = 0.0
                 ask = payable and not known and (floor or p > 0.0)

@@ -59,7 +59,7 @@ class QueryState:
     windows : list of ScoreWindow
         One a score (configured, risk).
     marks : list of (log time, asked so far)
-        From which "asks younger than T" is read; thinned by two when full.
+        From which "asks younger than T" is read; when full, thinned so that gaps grow with age.
     recent : list of int
         Hashes of the last 64 asked ids, oldest first.
     """
@@ -110,12 +110,21 @@ class QueryState:
         else:
             self.marks.append((self.now, self.asked))
             if len(self.marks) > MARKS:
-                del self.marks[1:-1:2]
+                self._thin_marks()
+
+    def _thin_marks(self) -> None:
+        """Drop the mark whose neighbours are closest for their age, so that gaps grow with age."""
+        moments = [self.now - moment for moment, _ in self.marks]
+        place = min(
+            range(1, len(moments) - 1),
+            key=lambda i: (moments[i - 1] - moments[i + 1]) / (moments[i - 1] + 1),
+        )
+        del self.marks[place]
 
     def asked_within(self, horizon_ms: float) -> tuple[int, float]:
         """Return how many requests are younger than a horizon, and the log time until which that stays true.
 
-        Marks are exact while there are few; thinned ones round the number up.
+        Marks are exact while there are few; a thinned one rounds the number up by a part of its age.
         """
         leaving = [moment + horizon_ms for moment, _ in self.marks]
         place = bisect_right(leaving, self.now)

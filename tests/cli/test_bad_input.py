@@ -89,7 +89,7 @@ def test_locked_database(run: Run, points: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(SqliteLog, "__init__", impatient)
     with closing(sqlite3.connect("stream-al.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        ran = run("produce", points, "--label", "side", "--head", 5)
+        ran = run("produce", points, "--label", "side", "--head", 5, "--again")
     assert ran.code == 4
     assert "another process kept it locked" in ran.err
 
@@ -103,7 +103,7 @@ def test_read_only_database(run: Run, points: Path, monkeypatch: pytest.MonkeyPa
         self._connection.execute("PRAGMA query_only = ON")  # permissions do not stop root
 
     monkeypatch.setattr(SqliteLog, "__init__", unwritable)
-    ran = run("produce", points, "--label", "side", "--head", 5)
+    ran = run("produce", points, "--label", "side", "--head", 5, "--again")
     assert ran.code == 4
     assert "make the file and its directory writable" in ran.err
 

@@ -78,7 +78,7 @@ def test_check_says_what_is_wrong_and_exits_1(run: Run, points: Path) -> None:
 
 def test_check_finds_repeated_ids(run: Run, points: Path) -> None:
     for _ in range(2):
-        run("produce", points, "--label", "side", "--head", 3)
+        run("produce", points, "--label", "side", "--head", 3, "--again")
     ran = run("check", "--json")
     messages = {finding["what"]: finding for finding in ran.json["findings"]}
     assert messages["event ids"]["level"] == "warning"
@@ -97,6 +97,14 @@ def test_produce_leaves_the_label_out_and_can_go_on(run: Run, points: Path) -> N
     first = json.loads(records[0].value)
     assert records[0].key == first["event_id"].encode() == b"points-100"
     assert set(first["features"]) == {"a", "b"}
+
+
+def test_produce_goes_on_where_it_was_stopped(run: Run, points: Path) -> None:
+    command = ["produce", points, "--label", "side", "--json"]
+    assert run(*command, "--head", 120).json["appended"] == 120
+    assert run(*command).json["appended"] == 180
+    assert run(*command).json["appended"] == 0
+    assert run(*command, "--again").json["appended"] == 300
 
 
 def test_produce_takes_lines_as_they_are(run: Run, tmp_path: Path) -> None:

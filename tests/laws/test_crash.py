@@ -108,6 +108,7 @@ def crash_points(plan: Plan) -> Iterator[tuple[int, str]]:
             yield number, phase
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(LOGS))
 def test_a_crash_anywhere_changes_nothing(kind, tmp_path):
     undisturbed = Plan()

@@ -92,16 +92,25 @@ def test_the_budget_is_spent(budget, steps, seed):
             assert ledger.spent >= ledger.allowance - budget.limit
 
 
-def test_with_a_large_share_and_credit_the_head_start_costs_more_than_a_bucket():
-    """Budget 1 with the credit of 20: what is clipped above the rim is never asked; without credit all is."""
+def test_a_budget_of_one_asks_everything_from_the_first_event_on():
+    """Also with the default credit, which is not needed then, and for near-duplicates."""
     events = [ScoredEvent(f"e{i}", START_MS, 30_000) for i in range(1_000)]
-    lent, _ = RankedPolicy(Budget(1.0)).decide(
-        RankedPolicy(Budget(1.0)).initial(), events, Feedback(), never_near, ignore
+    policy = RankedPolicy(Budget(1.0))
+    state, decisions = policy.decide(policy.initial(), events, Feedback(), lambda i: True, ignore)
+    assert state.asked == 1_000
+    assert all(decision.propensity == 1.0 for decision in decisions)
+
+
+def test_with_a_large_share_and_credit_the_head_start_costs_more_than_a_bucket():
+    """What is earned while the credit of 20 stands above the rim is clipped; without credit nothing is."""
+    events = [ScoredEvent(f"e{i}", START_MS, 30_000) for i in range(1_000)]
+    lent, _ = RankedPolicy(Budget(0.9)).decide(
+        RankedPolicy(Budget(0.9)).initial(), events, Feedback(), never_near, ignore
     )
-    assert lent.ledger.clipped == 16 * TOKEN
-    plain = RankedPolicy(Budget(1.0, credit=0.0))
+    assert lent.ledger.clipped > 10 * TOKEN
+    plain = RankedPolicy(Budget(0.9, credit=0.0))
     own, _ = plain.decide(plain.initial(), events, Feedback(), never_near, ignore)
-    assert own.asked >= 1_000 - 5
+    assert own.ledger.spent >= own.ledger.allowance - plain.budget.limit
 
 
 @pytest.mark.parametrize("shape", ["noise", "constant", "falling", "bursts"])

@@ -45,6 +45,7 @@ def learner_of(name: str) -> Learner:
     return make_learner(make_model(name, 0, 0), labels=(), open_labels=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_new_class_column_and_category_are_learned_and_replayed(name, tmp_path: Path):
     log = MemoryLog(clock=Clock())

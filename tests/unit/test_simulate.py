@@ -11,8 +11,8 @@ from stream_al.annotators import Delay
 from stream_al.errors import DataError
 from stream_al.query.ledger import TOKEN
 from stream_al.simulate import Plan, Run, Simulation
-from stream_al.virtual_time import due_row, due_rows
 from stream_al.table import assemble, coded
+from stream_al.virtual_time import due_row, due_rows
 
 
 def run(delay: str = "lognormal:20,1", *, plan: Plan | None = None) -> tuple[Run, list[dict]]:
