@@ -160,7 +160,7 @@ FAMILIES: tuple[Family, ...] = (
         "stream_al_bad_events_ratio",
         "gauge",
         "process",
-        "Share of invalid records among the last 1,000 events.",
+        "Share of invalid records among the last thousand events.",
         _one(lambda s: s.bad_ratio),
     ),
     Family(
@@ -245,7 +245,7 @@ FAMILIES: tuple[Family, ...] = (
         "stream_al_label_delay_p95_seconds",
         "gauge",
         "log",
-        "95th percentile of that time.",
+        "95th percentile of the time from request to label over the last 400 answers.",
         _one(lambda s: s.delay_p95_seconds),
     ),
     Family(
