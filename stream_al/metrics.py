@@ -215,7 +215,7 @@ FAMILIES: tuple[Family, ...] = (
         "stream_al_floor_blocked_total",
         "counter",
         "partition",
-        "Random asks that found no token: the estimate is withheld over them.",
+        "Random asks that could not be made (no token, or paused): the estimate is withheld over them.",
         _each(lambda state: state.ledger.floor_blocked),
         _PARTITION,
     ),
