@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -27,6 +28,8 @@ from stream_al.query.state import QueryState
 from stream_al.query.window import SCALE
 from stream_al.ticket import Ticket, Totals
 
+# Builds an Output in C: a third of the time of Output(...), once an event.
+_output: Callable[[tuple[object, ...]], Output] = partial(tuple.__new__, Output)
 REQUESTS = uuid5(NAMESPACE_URL, "stream-al/label-requests")
 DIGITS = 6
 """Decimals of probabilities in messages."""
@@ -127,7 +130,7 @@ class OutputWriter:
                     "asked": decision.asked,
                     "predicted_at": decision.now,
                 }
-                outputs.append(Output(PREDICTIONS, partition, record.key, orjson.dumps(prediction)))
+                outputs.append(_output((PREDICTIONS, partition, record.key, orjson.dumps(prediction))))
         return outputs
 
     def _request(

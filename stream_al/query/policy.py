@@ -204,8 +204,8 @@ class RankedPolicy:
         terms, income, limit = self._terms, self.budget.income, self.budget.limit
         recent = set(s.recent)
         decisions: list[Decision] = []
-        floor_coins = self._floor_coin.many(event.event_id for event in events)
-        query_coins = self._query_coin.many(event.event_id for event in events)
+        ids = [event.event_id for event in events]
+        floor_coins, query_coins = self._floor_coin.many(ids), self._query_coin.many(ids)
         share, until = self._share(s, window, feedback)
         for i, (event_id, timestamp_ms, score) in enumerate(events):
             now = s.advance(timestamp_ms)
