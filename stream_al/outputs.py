@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from hashlib import sha1
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
 import orjson
@@ -35,9 +36,19 @@ DIGITS = 6
 """Decimals of probabilities in messages."""
 
 
-def request_id(topic: str, event_id: str) -> UUID:
-    """Return the request's id: the same event asked twice would be the same request."""
-    return uuid5(REQUESTS, f"{topic}\0{event_id}")
+def request_id(topic: str, event_id: str) -> str:
+    """Return the request's id, a UUID of version 5: the same event asked twice is the same request.
+
+    Written out by hand (RFC 9562, section 5.5): making a UUID object takes longer than the digest.
+
+    >>> request_id("events", "e-1") == str(uuid5(REQUESTS, "events\\0e-1"))
+    True
+    """
+    digest = bytearray(sha1(REQUESTS.bytes + f"{topic}\0{event_id}".encode(), usedforsecurity=False).digest())
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest[:16].hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def dead_letter_output(record: Record, stage: str, error: InvalidMessage) -> Output:
@@ -144,7 +155,7 @@ class OutputWriter:
         totals: Totals,
     ) -> Output:
         learner = self._learner
-        identity = str(request_id(learner.office.topic, event.event_id))
+        identity = request_id(learner.office.topic, event.event_id)
         suggest = (
             label is not None
             and not decision.floor

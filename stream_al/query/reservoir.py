@@ -23,8 +23,8 @@ NEAR = 0.1
 """Fraction of the reservoir's median nearest-neighbour distance below which an event is a near-duplicate."""
 COPY = 1e-12
 """Squared distance up to which two items are copies of each other."""
-ROUNDING = 1e-12
-"""Relative squared distance below which two items cannot be told apart from copies."""
+ROUNDING = 1e-5
+"""Relative squared distance below which, in single precision, two items cannot be told from copies."""
 FEW = 4
 """Below this many items there is no typical distance; only exact copies are near-duplicates."""
 
@@ -105,7 +105,7 @@ class Reservoir:
         if self._radius is None:
             self._radius = NEAR * self._typical_distance()
         gap = self._items - embedding
-        return bool((gap * gap).sum(axis=1).min() <= max(self._radius**2, COPY))
+        return bool(np.einsum("ij,ij->i", gap, gap).min() <= max(self._radius**2, COPY))
 
     def add(self, embedding: F64) -> None:
         """Remember a request; the oldest of 64 is forgotten."""
@@ -120,10 +120,13 @@ class Reservoir:
         """
         if len(self) < FEW:
             return 0.0
-        items = self._items
-        norms = (items * items).sum(axis=1)
-        squares = norms[:, None] + norms - 2.0 * (items @ items.T)
-        squares[squares <= ROUNDING * (norms[:, None] + norms)] = np.inf
+        items = self._items.astype(np.float32)
+        squares = items @ items.T
+        norms = squares.diagonal().copy()
+        squares *= -2.0
+        squares += norms
+        squares += norms[:, None]
+        squares[squares <= ROUNDING * norms] = np.inf
         nearest = np.sort(squares.min(axis=1))
         known = int(np.searchsorted(nearest, np.inf))
         return math.sqrt(nearest[known // 2]) if known else 0.0

@@ -114,11 +114,9 @@ class QueryState:
 
     def _thin_marks(self) -> None:
         """Drop the mark whose neighbours are closest for their age, so that gaps grow with age."""
-        moments = [self.now - moment for moment, _ in self.marks]
-        place = min(
-            range(1, len(moments) - 1),
-            key=lambda i: (moments[i - 1] - moments[i + 1]) / (moments[i - 1] + 1),
-        )
+        ages = [self.now - moment for moment, _ in self.marks]
+        gaps = [(older - newer) / (older + 1) for older, newer in zip(ages, ages[2:], strict=False)]
+        place = 1 + gaps.index(min(gaps))
         del self.marks[place]
 
     def asked_within(self, horizon_ms: float) -> tuple[int, float]:
