@@ -22,6 +22,8 @@ F64 = NDArray[np.float64]
 MIN_EFFECTIVE = 30
 """Effective answers below which no number is shown: "not enough answers yet"."""
 Z95 = 1.96
+PSEUDO = 0.5
+"""Weight of the pseudo-answer, in units of the largest weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,11 @@ class Estimate:
     Attributes
     ----------
     value : float
-        Point estimate; NaN without answers. It may lie just outside the interval, which is centred on
-        a value drawn towards one half: when all answers are right, the upper end stays below 1.
+        Point estimate; NaN without answers.
     lower, upper : float
-        Ends of the interval, ``0 <= lower <= upper <= 1``; all of [0, 1] without answers.
+        Ends of the interval, ``0 <= lower <= value <= upper <= 1``; all of [0, 1] without answers.
     n_effective : float
-        Independent answers of equal weight that would give an interval as wide.
+        Independent answers of equal weight that would give an interval as wide; at most ``answered``.
     answered : int
         Answers that went in.
     """
@@ -84,11 +85,13 @@ def hajek(losses: F64, weights: F64) -> float:
 def interval(losses: F64, weights: F64, z: float = Z95) -> Estimate:
     """Return the weighted accuracy with an interval that holds for few and for graded answers.
 
-    One pseudo-answer of the largest weight w+, half wrong, is added:
+    A pseudo-answer of half the largest weight, ``c = w+/2``, is added, because no answer may have come
+    from the events that are asked least. It is half wrong in the variance and at the lower end, and right
+    at the upper end, or a model that is nearly always right would never be covered:
 
-    ``h = (sum w l + w+/2) / (sum w + w+)``, ``V = (sum w^2 (l - h)^2 + w+^2/4) / (sum w + w+)^2``,
-    ``n* = h (1 - h) / V``, and the interval is Wilson's for h and n*. Measured coverage at 95 %:
-    0.946-0.959 over ten settings with graded propensities.
+    ``h = (sum w l + c/2) / (sum w + c)``, ``V = (sum w^2 (l - h)^2 + c^2/4) / (sum w + c)^2``,
+    ``n* = min(n, h (1 - h) / V)``; the ends are Wilson's for n*, of h above, of
+    ``sum w l / (sum w + c)`` below. Measured coverage at 95 %: 0.94-0.99 at accuracies from 0.6 to 0.998.
 
     Parameters
     ----------
@@ -105,18 +108,21 @@ def interval(losses: F64, weights: F64, z: float = Z95) -> Estimate:
     Examples
     --------
     >>> found = interval(np.zeros(400), np.ones(400))
-    >>> found.value, round(found.lower, 3), found.upper < 1.0
-    (1.0, 0.993, True)
+    >>> found.value, round(found.lower, 3), found.upper, found.n_effective
+    (1.0, 0.989, 1.0, 400.0)
     """
     if not len(losses):
         return NOTHING
-    w = weights / weights.max()  # the largest is 1 now, and so is the pseudo-answer's
-    total = float(w.sum()) + 1.0
-    h = (float(w @ losses) + 0.5) / total
-    variance = (float(np.square(w * (losses - h)).sum()) + 0.25) / total**2
-    effective = h * (1.0 - h) / variance
-    low, high = wilson(h, effective, z)
-    return Estimate(hajek(losses, w), 1.0 - high, 1.0 - low, effective, len(losses))
+    w = weights / weights.max()  # the largest is 1 now
+    total = float(w.sum()) + PSEUDO
+    wrong = float(w @ losses)
+    h = (wrong + PSEUDO / 2.0) / total
+    variance = (float(np.square(w * (losses - h)).sum()) + PSEUDO**2 / 4.0) / total**2
+    effective = min(float(len(losses)), h * (1.0 - h) / variance)
+    value = hajek(losses, w)
+    lower = 1.0 - wilson(h, effective, z)[1]
+    upper = 1.0 - wilson(wrong / total, effective, z)[0]
+    return Estimate(value, min(lower, value), max(upper, value), effective, len(losses))
 
 
 def labelled_only(losses: F64, z: float = Z95) -> Estimate:

@@ -32,25 +32,22 @@ def arrays(answers: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_formula_by_hand() -> None:
     losses, weights = np.array([1.0, 0.0, 0.0]), np.array([2.0, 4.0, 1.0])
-    h = (2.0 + 2.0) / 11.0
-    v = (4 * (1 - h) ** 2 + 16 * h**2 + 1 * h**2 + 4.0) / 121.0
-    n = h * (1 - h) / v
-    low, high = wilson(h, n, 1.96)
+    h = (2.0 + 1.0) / 9.0  # the pseudo-answer weighs 2, half of it is wrong
+    v = (4 * (1 - h) ** 2 + 16 * h**2 + 1 * h**2 + 1.0) / 81.0
+    n = min(3.0, h * (1 - h) / v)
     found = interval(losses, weights)
     assert found.value == pytest.approx(5 / 7)
     assert (found.n_effective, found.answered) == (pytest.approx(n), 3)
-    assert (found.lower, found.upper) == (pytest.approx(1 - high), pytest.approx(1 - low))
+    assert found.lower == pytest.approx(1 - wilson(h, n, 1.96)[1])
+    assert found.upper == pytest.approx(1 - wilson(2.0 / 9.0, n, 1.96)[0])
 
 
 @given(ANSWERS)
 def test_an_interval_is_an_interval(answers: list[tuple[float, float]]) -> None:
     losses, weights = arrays(answers)
     found = interval(losses, weights)
-    centre = 1 - (weights @ losses + weights.max() / 2) / (weights.sum() + weights.max())
-    assert 0.0 <= found.lower <= centre + 1e-12
-    assert centre - 1e-12 <= found.upper <= 1.0
-    assert -1e-12 <= found.value <= 1.0 + 1e-12
-    assert found.n_effective > 0.0
+    assert -1e-12 <= found.lower <= found.value <= found.upper <= 1.0 + 1e-12
+    assert 0.0 < found.n_effective <= found.answered
     wider = interval(losses, weights, z=3.0)
     assert wider.lower <= found.lower + 1e-12
     assert found.upper <= wider.upper + 1e-12
@@ -89,11 +86,10 @@ def test_another_error_never_raises_the_value(
 def test_with_equal_weights_errors_lower_both_ends_and_the_point_lies_inside(n: int) -> None:
     found = [interval((np.arange(n) < wrong).astype(float), np.ones(n)) for wrong in range(n + 1)]
     for better, worse in pairwise(found):
-        assert worse.lower < better.lower
-        assert worse.upper < better.upper
-    assert all(e.lower <= e.value <= e.upper for e in found[1:-1])
-    assert found[0].value == 1.0 > found[0].upper  # drawn towards one half, so never certain
-    assert found[-1].value == 0.0 < found[-1].lower
+        assert worse.lower <= better.lower
+        assert worse.upper <= better.upper
+    assert all(e.lower <= e.value <= e.upper for e in found)
+    assert found[0].value == 1.0 > found[0].lower  # all right is not certainty
 
 
 def test_without_answers_nothing_is_known() -> None:
@@ -130,14 +126,21 @@ def test_bounds_hold_whatever_is_missing(answers: list[tuple[float, float]], mis
     assert hajek(losses, weights) - 1e-9 <= high <= 1.0
 
 
-def test_the_interval_covers_the_truth_and_the_plain_mean_does_not() -> None:
-    """Graded propensities, a fifth unanswered, about 370 answers a window, 2,000 windows."""
+@pytest.mark.parametrize(
+    ("steepness", "most"), [(0.02, 0.995), (0.2, 0.995), (0.7, 0.98), (1.0, 0.98)], ids=str
+)
+def test_the_interval_covers_the_truth_and_the_plain_mean_does_not(steepness: float, most: float) -> None:
+    """Graded propensities, a fifth unanswered, about 370 answers a window; accuracies 0.996 to 0.8.
+
+    Where errors are rare the interval may be wider than it had to be, never narrower.
+    """
+    windows = 1000
     rng = np.random.default_rng(7)
-    windows, events, rate = 2000, 8000, 0.06
+    events, rate = 8000, 0.06
     held = naive = 0
     for _ in range(windows):
         u = rng.random(events) ** 4
-        wrong = rng.random(events) < 0.7 * u
+        wrong = rng.random(events) < steepness * u
         chosen = np.minimum(1.0, rate * 0.9 * (0.9 * u / u.mean() + 0.1))
         propensity = 1 - (1 - 0.1 * rate) * (1 - chosen)
         answered = rng.random(events) < 0.8 * propensity
@@ -146,5 +149,6 @@ def test_the_interval_covers_the_truth_and_the_plain_mean_does_not() -> None:
         found, plain = interval(losses, weights), labelled_only(losses)
         held += found.lower <= truth <= found.upper
         naive += plain.lower <= truth <= plain.upper
-    assert 0.93 <= held / windows <= 0.97
-    assert naive / windows < 0.30
+    assert 0.93 <= held / windows <= most
+    if steepness >= 0.2:
+        assert naive / windows < 0.30
