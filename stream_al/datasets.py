@@ -43,7 +43,7 @@ _EXTENSIONS = (*_CSV, ".parquet", ".npz")
 def read_table(
     path: str | Path,
     *,
-    label: str,
+    label: str | None,
     text: str | None = None,
     time: str | None = None,
     categorical: Collection[str] = (),
@@ -59,8 +59,9 @@ def read_table(
         ``.csv`` (also ``.tsv``, ``.txt``; each also with ``.gz``), ``.parquet``, or ``.npz`` with a
         matrix ``X`` (its columns are called ``x0``, ``x1``, …) and one-dimensional arrays for label,
         text and time; other arrays are ignored.
-    label : str
-        Column of the true label; its values are kept as they stand, an empty cell is no label.
+    label : str or None
+        Column of the true label; its values are kept as they stand, an empty cell is no label. None: the
+        file has no labels.
     text : str, optional
         Column of free text.
     time : str, optional
@@ -95,16 +96,23 @@ def read_table(
     source = {".parquet": _parquet_source, ".npz": _npz_source}.get(extension, _csv_source)(path)
     special = {"label": label, "text": text, "time": time}
     columns = source.read(_kinds(path, source, special, categorical, drop), head)
-    truth = cast(Coded, columns.pop(label))
+    truth = _no_labels(columns) if label is None else cast(Coded, columns.pop(label))
     if not len(truth.codes):
         raise DataError(f"{path} has columns but no rows; expected one row an event")
-    _check_labels(path, label, truth, labels)
+    if label is not None:
+        _check_labels(path, label, truth, labels)
     texts = None if text is None else cast("list[str]", columns.pop(text))
     clock = None
     if time is not None:
         clock = clock_ms(cast("F64 | list[str]", columns.pop(time)), f"{path}, column {time!r}")
     name = path.name.removesuffix(extension)
     return assemble(name, cast("dict[str, F64 | Coded]", columns), truth, texts=texts, clock=clock)
+
+
+def _no_labels(columns: Mapping[str, Column]) -> Coded:
+    first = next(iter(columns.values()))
+    rows = len(first.codes) if isinstance(first, Coded) else len(first)
+    return Coded(np.full(rows, -1, dtype=np.int32), ())
 
 
 class _Source(NamedTuple):

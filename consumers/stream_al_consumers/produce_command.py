@@ -36,6 +36,7 @@ def produce(
     label: Annotated[
         str | None, typer.Option(help="Column of the label: it is left out of the events.")
     ] = None,
+    no_label: Annotated[bool, typer.Option("--no-label", help="The file has no label column.")] = False,
     text: TextOption = None,
     time: TimeOption = None,
     categorical: CategoricalOption = "",
@@ -67,6 +68,7 @@ def produce(
     if file.suffix in LINES:
         source = _lines(file, head)
     else:
+        _name_the_label(file, label, no_label)
         source = _rows(file, label, text, time, listed(categorical), listed(drop), head)
     done = 0
     with closing(open_log(settings, create=True)) as events, progress() as bar:
@@ -110,6 +112,17 @@ def _already_there(log: Log, source: Source) -> int:
     return found
 
 
+def _name_the_label(file: Path, label: str | None, no_label: bool) -> None:
+    """Raise unless it is said which column is the answer: as a feature it would give itself away."""
+    from stream_al.errors import ConfigurationError
+
+    if (label is None) != no_label:
+        raise ConfigurationError(
+            f"{file.name} is a table: name its label column with --label, so that the answer stays out of "
+            "the events, or say --no-label if it has none"
+        )
+
+
 def _rows(
     file: Path,
     label: str | None,
@@ -121,13 +134,7 @@ def _rows(
 ) -> Source:
     """Return the events of a table, one a row."""
     from stream_al.datasets import read_table
-    from stream_al.errors import ConfigurationError
 
-    if label is None:
-        raise ConfigurationError(
-            f"{file.name} is a table: name its label column with --label, so that the answer stays out of "
-            "the events; a stream that has no labels can be produced as NDJSON, one event a line"
-        )
     table = read_table(file, label=label, text=text, time=time, categorical=categorical, drop=drop, head=head)
 
     def place_of(record: Record) -> int | None:

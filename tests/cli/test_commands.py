@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -58,6 +59,8 @@ def test_init_does_not_overwrite(run: Run, points: Path) -> None:
 
 def test_check_says_what_is_wrong_and_exits_1(run: Run, points: Path) -> None:
     run("init", "--from", points, "--label", "side")
+    file = Path("stream-al.toml")  # any free port: the default one may be somebody's on this machine
+    file.write_text(re.sub(r"(?m)^#? ?port = \d+", "port = 0", file.read_text()))
     good = run("check", "--data", points, "--label", "side", "--json")
     assert good.code == 0
     looked_at = {finding["what"] for finding in good.json["findings"]}
@@ -74,6 +77,13 @@ def test_check_says_what_is_wrong_and_exits_1(run: Run, points: Path) -> None:
     assert wrong == {"model", "port", "data"}
     Path("stream-al.toml").write_text("[query]\nbudget = 2\nbugdet = 1\n")
     assert run("check").code == 1
+
+
+def test_produce_wants_to_know_which_column_is_the_answer(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "unlabelled.csv").write_text("a,b\n1,x\n2,y\n")
+    refused = run("produce", "unlabelled.csv")
+    assert (refused.code, "--no-label" in refused.err) == (2, True)
+    assert run("produce", "unlabelled.csv", "--no-label", "--json").json["appended"] == 2
 
 
 def test_check_finds_repeated_ids(run: Run, points: Path) -> None:

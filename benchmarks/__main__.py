@@ -1,0 +1,26 @@
+"""``make bench``: the benchmarks that take a minute; each also runs alone.
+
+python -m benchmarks.bench_engine    the engine against river's and scikit-activeml's loops
+python -m benchmarks.bench_pool      the default model: scoring and learning
+python -m benchmarks.long_run        two million events on a bounded log (some minutes)
+python -m benchmarks.kill_serve      a hundred kill -9 under traffic (some minutes)
+python -m benchmarks.mutants         do the tests notice a changed line?
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import bench_engine, bench_pool
+
+
+def main() -> None:
+    """Run both."""
+    for module in (bench_engine, bench_pool):
+        print(f"== {module.__name__.rpartition('.')[2]}", flush=True)
+        sys.argv = [module.__name__]
+        module.main()
+
+
+if __name__ == "__main__":
+    main()
