@@ -21,6 +21,7 @@ from stream_al.log.protocol import (
     LABEL_REPLIES,
     LABEL_REQUESTS,
     PREDICTIONS,
+    Record,
 )
 from stream_al.monitor.estimate import Estimate
 from stream_al.settings import make_settings
@@ -111,13 +112,18 @@ class ActiveStream:
         if refused := self._drain(DEAD_LETTERS):
             error = refused[-1]["error"]
             raise InvalidMessage(error["code"], error["message"], error["where"])
-        requests = self._drain(LABEL_REQUESTS)
-        prediction = self._drain(PREDICTIONS)[-1]
+        requests, (prediction,) = self._drain(LABEL_REQUESTS), self._drain(PREDICTIONS)
         self.log.truncate(EVENTS, 0, self.log.bounds(EVENTS, 0)[1])
         return Pushed(prediction["label"], prediction["probabilities"], requests[0] if requests else None)
 
     def answer(self, request: Mapping[str, Any], label: str, annotator_id: str = "me") -> None:
-        """Answer a request, now or much later; it is learned at once."""
+        """Answer a request, now or much later; it is learned at once.
+
+        Raises
+        ------
+        InvalidMessage
+            The label was not offered, or the request is not one of this stream's; nothing was learned.
+        """
         reply = {
             "kind": "reply",
             "reply_id": f"{request['request_id']}/{annotator_id}",
@@ -125,7 +131,12 @@ class ActiveStream:
             "label": label,
             "annotator_id": annotator_id,
         }
-        self.log.append(LABEL_REPLIES, None, orjson.dumps(reply))
+        value = orjson.dumps(reply)
+        now = max(self.engine.learner.now, request["asked_at"])
+        refusal = self.engine.learner.refusal(Record(LABEL_REPLIES, 0, 0, now, None, value))
+        if refusal is not None:
+            raise refusal
+        self.log.append(LABEL_REPLIES, None, value)
         self.engine.fold_arrived()
         self.log.truncate(LABEL_REPLIES, 0, self.engine.learner.position)
 

@@ -28,6 +28,7 @@ def build_learner(settings: Settings) -> Learner:
     options = LearnerOptions(
         labels=task.labels,
         open_labels=task.open_labels,
+        max_open_labels=task.max_open_labels,
         positive=task.positive,
         accepted_for_ms=1000 * labels.accepted_for_seconds,
         organic=labels.organic,

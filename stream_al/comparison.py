@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +22,7 @@ from stream_al.datasets import bundled, read_table
 from stream_al.monitor.accuracy import pr_auc, precision_at_1pct
 from stream_al.query.coin import Coin
 from stream_al.query.listed import ListedPolicy
+from stream_al.query.policy import Feedback, RandomPolicy, ScoredEvent
 from stream_al.settings import Settings, make_settings
 from stream_al.simulate import Plan, Progress, Run, Simulation, Trace
 from stream_al.table import Table
@@ -29,15 +30,26 @@ from stream_al.virtual_time import due_row, event_id, person_id
 
 SCHEMA = 1
 CONFIDENCE = 0.95
+TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One seed: the rule and, unless left out, random sampling at equal learned labels."""
+    """One seed: the rule and, unless left out, two random baselines at equal learned labels.
+
+    Attributes
+    ----------
+    random : Run or None
+        A simple random sample of the stream.
+    paced : Run or None
+        Random sampling at the ledger's own pace, head start included: what is left of the rule's gain
+        there is *which* labels it buys, not *when*.
+    """
 
     seed: int
     rule: Run
     random: Run | None
+    paced: Run | None
 
 
 def compare_seed(
@@ -50,15 +62,45 @@ def compare_seed(
     progress: Progress | None = None,
     trace: Trace | None = None,
 ) -> Pair:
-    """Run the rule, then the random baseline that learns as many labels."""
+    """Run the rule, then the random baselines that learn as many labels."""
     simulation = Simulation(table, settings, people, plan)
     rule = simulation(progress, trace)
-    random = None
+    random = paced = None
     if baseline:
-        sample = random_sample(simulation, rule.learned)
-        policy = ListedPolicy(settings.budget(), sample, rule.events)
-        random = Simulation(table, settings, people, plan, policy)(progress)
-    return Pair(settings.seed, rule, random)
+        random = _baseline(simulation, rule.learned, frozenset(), progress)
+        paced = _baseline(simulation, rule.learned, _paced_ids(simulation), progress)
+    return Pair(settings.seed, rule, random, paced)
+
+
+def _baseline(
+    simulation: Simulation, learned: int, preferred: Collection[str], progress: Progress | None
+) -> Run:
+    """Return a run that asks at random and learns as many labels, within one.
+
+    With several votes a request, ties and late votes decide how many labels come of a sample, so the
+    sample is fitted in a few tries.
+    """
+    settings, events = simulation.settings, simulation.end - simulation.first
+    wanted = learned
+    for _ in range(TRIES):
+        sample = random_sample(simulation, wanted, preferred)
+        policy = ListedPolicy(settings.budget(), sample, events)
+        run = Simulation(simulation.table, settings, simulation.people, simulation.plan, policy)(progress)
+        if abs(run.learned - learned) <= 1:
+            break
+        wanted = max(0, wanted + learned - run.learned)
+    return run
+
+
+def _paced_ids(simulation: Simulation) -> frozenset[str]:
+    """Return the events that random sampling on the same ledger would ask about; no model is needed."""
+    settings = simulation.settings
+    policy = RandomPolicy(settings.budget(), settings.seed + 1)
+    rows = range(simulation.first, simulation.end)
+    ids = [event_id(simulation.table, i) for i in rows]
+    events = [ScoredEvent(name, int(simulation.times[i]), 0) for name, i in zip(ids, rows, strict=True)]
+    _, decisions = policy.decide(policy.initial(), events, Feedback(), lambda i: False, lambda i: None)
+    return frozenset(name for name, decision in zip(ids, decisions, strict=True) if decision.asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +164,18 @@ def run_seeds(job: Job, seeds: Sequence[int], workers: int = 1) -> Iterator[Pair
         yield from pool.map(job.run, seeds)
 
 
-def random_sample(simulation: Simulation, learned: int) -> list[str]:
-    """Return ids of a simple random sample just large enough for so many labels to be learned in time.
+def random_sample(simulation: Simulation, learned: int, preferred: Collection[str] = ()) -> list[str]:
+    """Return ids of a random sample just large enough for so many labels to be learned in time.
 
-    The stream is walked in a random order (a coin for every event) until enough of the visited events
-    would be answered before the end.
+    The stream is walked in a random order (a coin for every event), preferred events first, until enough
+    of the visited ones would be answered before the end.
     """
     table, people, times = simulation.table, simulation.people, simulation.times
     first, end, tick = simulation.first, simulation.end, simulation.plan.tick
     last_fold = end - 1 if tick is None else first + (end - 1 - first) // tick * tick
     coin = Coin("baseline", simulation.settings.seed)
     ids = {i: event_id(table, i) for i in range(first, end)}
-    order = sorted(ids, key=lambda i: coin(ids[i]))
+    order = sorted(ids, key=lambda i: (ids[i] not in preferred, coin(ids[i])))
     chosen: list[str] = []
     for i in order:
         if learned <= 0:
@@ -162,9 +204,11 @@ def report(pairs: Sequence[Pair], settings: Settings) -> dict[str, Any]:
     result = {"schema": SCHEMA, "seeds": [pair.seed for pair in pairs], **result}
     result["labels"]["bound"] = budget.bound()
     baselines = [_figures(pair.random, settings) for pair in pairs if pair.random is not None]
-    if baselines:
-        result["baseline"] = {"random": _mean(baselines)}
+    paced = [_figures(pair.paced, settings) for pair in pairs if pair.paced is not None]
+    if baselines and paced:
+        result["baseline"] = {"random": _mean(baselines), "random_same_ledger": _mean(paced)}
         result["efficiency"] = _efficiency(rules, baselines)
+        result["efficiency"]["same_ledger"] = _efficiency(rules, paced)
     if len(pairs) > 1:
         result["standard_error"] = _standard_error(rules)
         result["per_seed"] = [
@@ -172,6 +216,7 @@ def report(pairs: Sequence[Pair], settings: Settings) -> dict[str, Any]:
         ]
         if baselines:
             result["baseline"]["random"]["per_seed"] = baselines
+            result["baseline"]["random_same_ledger"]["per_seed"] = paced
     result["config"] = settings.model_dump(mode="json", exclude={"ticket_keys"})
     return result
 

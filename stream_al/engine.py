@@ -62,6 +62,8 @@ class EngineOptions:
         Time for folding replies while events wait.
     poll_seconds : float
         How long one poll may wait for events.
+    guard_topic : bool
+        Stop where the first 1,000 records hold no valid event; a replay knows better.
     """
 
     seed: int = 0
@@ -71,6 +73,7 @@ class EngineOptions:
     near_duplicates: bool = True
     encoding: EncodingOptions = field(default_factory=EncodingOptions)
     event_map: EventMap | None = None
+    guard_topic: bool = True
 
 
 @dataclass(slots=True)
@@ -351,7 +354,7 @@ class Engine:
                     part.invalid.append((record, error))
             self._seen_valid = self._seen_valid or bool(part.valid)
             work.append(part)
-        if not self._seen_valid and work:
+        if self.options.guard_topic and work and not self._seen_valid:
             invalid = sum(len(part.invalid) for part in work)
             if self._seen_invalid + invalid >= WRONG_TOPIC_AFTER:
                 raise WrongTopic(

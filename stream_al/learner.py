@@ -27,6 +27,7 @@ from stream_al.models.protocol import OnlineModel
 from stream_al.models.scaler import Scaler
 from stream_al.models.temperature import Temperature
 from stream_al.query.policy import Feedback
+from stream_al.query.state import HOUR_MS, advanced
 from stream_al.ticket import Ticket, TicketOffice
 from stream_al.votes import BallotBox, resolve, voter_hash
 from stream_al_schemas import Control, LabelReply, Sample
@@ -54,13 +55,12 @@ OUTCOMES = (
 """What can become of a reply. The last six are dead-lettered; ``late`` ones are learned as well."""
 RARE = 0.1
 DELAY_RATE = 0.05
-HOUR_MS = 3_600_000
-MAX_OPEN_LABELS = 1_000
 PROBES = 32
 MAX_VOTERS = 64
 """People remembered a request; further ones can only be surplus."""
 
 Reject = Callable[[Record, InvalidMessage], None]
+OnLabel = Callable[[Ticket, str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ class LearnerOptions:
     Attributes
     ----------
     labels : tuple of str
-        Declared labels; others are refused unless ``open_labels``.
+        Declared labels; others are refused unless ``open_labels``, and then beyond ``max_open_labels``:
+        every class costs memory and time.
     positive : str or None
         The class that matters in a rare-class task: rare mode is on from the start.
     accepted_for_ms : int
@@ -81,6 +82,7 @@ class LearnerOptions:
 
     labels: tuple[str, ...] = ()
     open_labels: bool = False
+    max_open_labels: int = 100
     positive: str | None = None
     accepted_for_ms: int = 90 * 86_400_000
     organic: bool = True
@@ -125,15 +127,27 @@ class Learner:
     office : TicketOffice
         Verifies tickets.
     options : LearnerOptions
+    on_label : callable, optional
+        Called with the ticket, the label and its weight when a request's votes have become a label.
     """
 
-    def __init__(self, model: OnlineModel, office: TicketOffice, options: LearnerOptions) -> None:
+    def __init__(
+        self,
+        model: OnlineModel,
+        office: TicketOffice,
+        options: LearnerOptions,
+        *,
+        on_label: OnLabel | None = None,
+    ) -> None:
         self.model = model
         self.office = office
         self.options = options
+        self._on_label = on_label
         self.labels: list[str] = list(options.labels)
         self.position = 0
         self.now = 0
+        self._last_ms = 0
+        self._last_record = ""
         self.columns = Columns(options.column_limit, options.encoding.bits)
         self.scaler = Scaler(options.scale_memory)
         self.temperature = Temperature()
@@ -164,8 +178,11 @@ class Learner:
         reject : callable, optional
             Called with each record that is no valid reply, for its dead letter.
         """
+        last: Record | None = None
         for record in records:
-            self.now = record.timestamp_ms if not self.now else self._advanced(record.timestamp_ms)
+            now = record.timestamp_ms
+            self.now = advanced(self.now, self._last_ms, now) if self.now else now
+            self._last_ms = now
             for request in self.ballots.due(self.now):
                 self._resolve(request)
             self.ballots.forget(self.now)  # at every record, so that a fold in any chunks is the same fold
@@ -185,9 +202,9 @@ class Learner:
                 else:
                     self._organic(message)
             self.position = record.offset + 1
-
-    def _advanced(self, record_ms: int) -> int:
-        return max(self.now, min(record_ms, self.now + HOUR_MS))
+            last = record
+        if last is not None:
+            self._last_record = record_digest(last)
 
     def refusal(self, record: Record) -> InvalidMessage | None:
         """Return why a record of the reply log is no valid reply, without folding it; None if it is."""
@@ -214,6 +231,12 @@ class Learner:
                 ticket = self.office.verify(message.ticket)
             except InvalidTicket as error:
                 raise InvalidMessage(error.reason, str(error), "ticket") from error
+            if ticket.asked_at > record.timestamp_ms + HOUR_MS:
+                raise InvalidMessage(
+                    "malformed",
+                    f"the ticket was issued at {ticket.asked_at}, after this reply ({record.timestamp_ms})",
+                    "ticket",
+                )
         elif not self.options.organic:
             raise InvalidMessage(
                 "organic_refused",
@@ -245,7 +268,6 @@ class Learner:
             self.floor_asks = control.floor_asks
 
     def _answer(self, reply: LabelReply, ticket: Ticket) -> None:
-        self.now = max(self.now, ticket.asked_at)  # a verified time: the clock may catch up with it
         if self.now - ticket.asked_at > self.options.accepted_for_ms:
             self.outcomes["expired"] += 1
             return
@@ -263,7 +285,8 @@ class Learner:
         delay = max(0, self.now - ticket.asked_at)
         if not ballot.voters:
             self._note_answer(ticket.partition, delay)
-        ballot.voters.append(voter)
+        if len(ballot.voters) < MAX_VOTERS:
+            ballot.voters.append(voter)
         if reply.label is None:
             self.outcomes[reply.status] += 1
             return
@@ -293,6 +316,8 @@ class Learner:
         self.book.enter(ticket, verdict.label, delay)
         y = self._class_of(verdict.label)
         self.answers_by_class[y] += 1
+        if self._on_label:
+            self._on_label(ticket, verdict.label, verdict.weight)
         self._learn(from_message(ticket.input), y, ticket.weight * verdict.weight)
 
     def _organic(self, reply: LabelReply) -> None:
@@ -301,17 +326,14 @@ class Learner:
             return
         event = DecodedEvent.of(reply.event)
         identity = blake2b(b"organic\0" + event.event_id.encode(), digest_size=16).digest()
-        ballot = self.ballots.ballot(identity, self.now)
-        voter = voter_hash(reply.annotator_id)
-        if voter in ballot.voters:
+        if self.ballots.answered(identity):
             self.outcomes["duplicate"] += 1
             return
-        ballot.voters.append(voter)
-        ballot.closed = True
         y = self._class_of(reply.label)
         if self.organic_by_class[y] >= self.options.organic_cap:
             self.outcomes["organic_capped"] += 1
             return
+        self.ballots.ballot(identity, self.now).closed = True
         self.organic_by_class[y] += 1
         self.outcomes["organic"] += 1
         self._learn(encode(event, self.options.encoding), y, event.weight)
@@ -319,6 +341,10 @@ class Learner:
     def _learn(self, encoded: EncodedInput, y: int, weight: float) -> None:
         """Learn one label: the only place where the model does."""
         self._register(encoded)
+        if not self.samples:
+            # a warm start: imported rows are all that is known of the scale until events flow
+            row = self.columns.inputs([encoded], self.scaler, pad=False).dense[0]
+            self.scaler.observe(row, 1.0)
         if self.model.fitted:
             padded = self.columns.inputs([encoded], self.scaler, pad=True)
             self.temperature.observe(self._probabilities(padded)[0], y)
@@ -344,7 +370,7 @@ class Learner:
     def _allowed(self, label: str, offered: Sequence[str]) -> bool:
         if label in offered or label in self.labels:
             return True
-        return self.options.open_labels and len(self.labels) < MAX_OPEN_LABELS
+        return self.options.open_labels and len(self.labels) < self.options.max_open_labels
 
     def _class_of(self, label: str) -> int:
         """Return the label's class number, a new one where it was never seen."""
@@ -434,6 +460,7 @@ class Learner:
         self._open = {bytes.fromhex(r): self.office.verify(text) for r, text in facts["open"].items()}
         self.labels = list(facts["labels"])
         self.position, self.now, self.samples = facts["position"], facts["now"], facts["samples"]
+        self._last_ms, self._last_record = facts["last_ms"], facts["last_record"]
         self.outcomes = {name: facts["outcomes"].get(name, 0) for name in OUTCOMES}
         self.answers_by_class = list(facts["answers_by_class"])
         self.learned_by_class = list(facts["learned_by_class"])
@@ -457,6 +484,8 @@ class Learner:
             "labels": self.labels,
             "position": self.position,
             "now": self.now,
+            "last_ms": self._last_ms,
+            "last_record": self._last_record,
             "samples": self.samples,
             "outcomes": self.outcomes,
             "answers_by_class": self.answers_by_class,
@@ -481,6 +510,12 @@ class Learner:
         arrays.update({f"scaler.{name}": array for name, array in self.scaler.dump().items()})
         arrays.update({f"model.{name}": array for name, array in model.items()})
         return arrays
+
+
+def record_digest(record: Record) -> str:
+    """Return what tells one record of a log from another at the same offset of another log."""
+    place = f"{record.offset}:{record.timestamp_ms}:".encode()
+    return blake2b(place + record.value, digest_size=16).hexdigest()
 
 
 def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

@@ -264,6 +264,13 @@ FAMILIES: tuple[Family, ...] = (
         _one(lambda s: s.samples),
     ),
     Family(
+        "stream_al_refused_columns",
+        "gauge",
+        "log",
+        "Times that a new feature found no room: more than `model.columns` are known.",
+        _one(lambda s: s.refused_columns),
+    ),
+    Family(
         "stream_al_model_position",
         "gauge",
         "log",

@@ -23,12 +23,14 @@ from stream_al.mapping import EventMap
 from stream_al.query.ledger import Budget
 
 ENV_PREFIX = "STREAM_AL__"
+MAX_TOKENS = 1e9
+"""Tokens are counted exactly, in billionths and whole numbers; more of them than this is a slip."""
 
 
 class Section(BaseModel):
     """A table of the configuration file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class TaskSettings(Section):
@@ -37,6 +39,7 @@ class TaskSettings(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "default"
     labels: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = ()
     open_labels: bool = False
+    max_open_labels: Annotated[int, Field(ge=2, le=1000)] = 100
     positive: str | None = None
     guidelines: str | None = None
 
@@ -48,8 +51,8 @@ class QuerySettings(Section):
     policy: str = "ranked"
     score: str = "margin"
     floor_share: float = 0.1
-    capacity: float = 10.0
-    credit: float = 20.0
+    capacity: Annotated[float, Field(le=MAX_TOKENS)] = 10.0
+    credit: Annotated[float, Field(le=MAX_TOKENS)] = 20.0
     overlap: Annotated[int, Field(ge=1, le=16)] = 1
     daily_cap: Annotated[int, Field(ge=1)] | None = None
     near_duplicates: bool = True
@@ -272,14 +275,26 @@ def load_settings(
 
 
 def _environment() -> dict[str, Any]:
+    """Return the variables as a tree of tables.
+
+    Raises
+    ------
+    ConfigurationError
+        One name is both a value and a table.
+    """
     found: dict[str, Any] = {}
-    for name, value in os.environ.items():
+    for name, value in sorted(os.environ.items(), key=lambda item: item[0].upper()):  # tables before keys
         if not name.upper().startswith(ENV_PREFIX):
             continue
         *tables, key = name[len(ENV_PREFIX) :].lower().split("__")
         place = found
         for table in tables:
             place = place.setdefault(table, {})
+            if not isinstance(place, dict):
+                raise ConfigurationError(
+                    f"{name} is set, but {table!r} has a value of its own in the environment; "
+                    f"unset the variable that ends in __{table.upper()}"
+                )
         place[key] = _literal(value)
     return found
 

@@ -73,6 +73,7 @@ class Run:
     worst_excess: float = 0.0
     confusion: ConfusionMatrix = field(default_factory=ConfusionMatrix)
     correct: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    known: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     positive_probability: F64 | None = None
     positive_truth: NDArray[np.bool_] | None = None
     delays_events: list[int] = field(default_factory=list)
@@ -147,7 +148,7 @@ class Simulation:
         self._curve = LearningCurve(window=None)
         self._positive = self._positive_label()
         n = self.end - self.first
-        self.run.correct = np.zeros(n, bool)
+        self.run.correct, self.run.known = np.zeros(n, bool), np.zeros(n, bool)
         self.run.spent_by_event = np.zeros(n, np.int64)
         if self._positive is not None:
             self.run.positive_probability = np.zeros(n)
@@ -286,8 +287,10 @@ class Simulation:
         predicted = [None if c is None else labels[c] for c in said]
         self.run.confusion.add(truth, predicted)
         correct = np.array([t == p for t, p in zip(truth, predicted, strict=True)], dtype=bool)
+        known = np.array([t is not None for t in truth], dtype=bool)
         self.run.correct[start : start + n] = correct
-        self._curve.add(correct, learned)
+        self.run.known[start : start + n] = known
+        self._curve.add(correct[known], learned)
         if (
             start + n
         ) * KAPPA_POINTS // self.run.correct.size > start * KAPPA_POINTS // self.run.correct.size:
@@ -393,7 +396,9 @@ class Simulation:
         hajek, biased = accuracy.hajek, accuracy.labelled_only
         truth = None
         if accuracy.first is not None and accuracy.last is not None:
-            truth = float(run.correct[accuracy.first.event_offset : accuracy.last.event_offset + 1].mean())
+            window = slice(accuracy.first.event_offset, accuracy.last.event_offset + 1)
+            right = run.correct[window][run.known[window]]
+            truth = float(right.mean()) if len(right) else None
         run.estimate = {
             "value": hajek.value,
             "lower": hajek.lower,

@@ -65,6 +65,8 @@ class Snapshot:
         Replies by what became of them.
     position, log_time_ms, samples : int
         How far the reply log is folded, its time, and unlabelled samples seen.
+    refused_columns : int
+        Times that a feature found no room among the columns.
     delay_p50_seconds, delay_p95_seconds : float or None
         Of the last answers.
     accuracy : Accuracy or None
@@ -95,6 +97,7 @@ class Snapshot:
     position: int = 0
     log_time_ms: int = 0
     samples: int = 0
+    refused_columns: int = 0
     delay_p50_seconds: float | None = None
     delay_p95_seconds: float | None = None
     accuracy: Accuracy | None = None

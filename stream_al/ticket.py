@@ -14,11 +14,13 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import orjson
+from pydantic import BaseModel, ConfigDict, Field
 
 from stream_al.errors import ConfigurationError, InvalidTicket
+from stream_al_schemas import EncodedMessage
 
 UNKEYED = "0"
 """Key id of tickets that were signed without a secret."""
@@ -87,6 +89,34 @@ class Ticket:
 
 
 _FIELDS = tuple(Ticket.__slots__)
+_Count = Annotated[int, Field(ge=0, le=2**62)]
+_Text = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class _Contents(BaseModel):
+    """What a ticket must hold: without a configured key anybody can sign one, so nothing is believed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    request_id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+    event_id: _Text
+    topic: _Text
+    partition: _Count
+    offset: _Count
+    labels: Annotated[tuple[_Text, ...], Field(max_length=10_000, strict=False)]
+    input: EncodedMessage
+    weight: Annotated[float, Field(gt=0, le=1e6)]
+    served: _Text | None
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    propensity: Annotated[float, Field(gt=0, le=1)]
+    channel: Literal["floor", "chosen"]
+    overlap: Annotated[int, Field(ge=1, le=16)]
+    ttl_seconds: Annotated[int, Field(gt=0, le=2**40)]
+    resolve_by: _Count
+    suggestion_shown: bool
+    model_version: _Count
+    asked_at: _Count
+    totals: Annotated[tuple[_Count, Annotated[float, Field(ge=0)], _Count], Field(strict=False)]
 
 
 class TicketOffice:
@@ -155,11 +185,11 @@ class TicketOffice:
             raise InvalidTicket("forged", "the ticket's signature does not match its contents")
         try:
             fields = orjson.loads(urlsafe_b64decode(body))
-            fields["labels"] = tuple(fields["labels"])
-            fields["totals"] = Totals(*fields["totals"])
-            ticket = Ticket(**fields)
-        except (ValueError, TypeError, KeyError) as error:
-            raise InvalidTicket("malformed", f"the ticket's contents are not readable: {error}") from error
+            _Contents.model_validate(fields)
+        except ValueError as error:  # also pydantic's and base64's
+            raise InvalidTicket("malformed", "the ticket's contents are not those of a ticket") from error
+        labels, totals = tuple(fields.pop("labels")), Totals(*fields.pop("totals"))
+        ticket = Ticket(**fields, labels=labels, totals=totals)
         if ticket.topic != self.topic:
             raise InvalidTicket("foreign", f"the ticket is of topic {ticket.topic!r}, not {self.topic!r}")
         return ticket

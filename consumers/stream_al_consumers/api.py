@@ -128,7 +128,14 @@ class Api:
     def _index(self) -> OpenRequests:
         """Return the open requests as of now; on the worker."""
         if self._open is None:
-            self._open = OpenRequests(self._log, self._office, self._settings.labels.ttl_seconds)
+            task = self._settings.task
+            self._open = OpenRequests(
+                self._log,
+                self._office,
+                self._settings.labels.ttl_seconds,
+                labels=task.labels,
+                open_labels=task.open_labels,
+            )
         self._open.refresh()
         return self._open
 

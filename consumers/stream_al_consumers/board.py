@@ -138,6 +138,7 @@ class Board:
             "position": learner.position,
             "log_time_ms": learner.now,
             "samples": learner.samples,
+            "refused_columns": learner.columns.refused,
             "accuracy": learner.accuracy(),
             "chosen_asks": learner.chosen_asks,
             "floor_asks": learner.floor_asks,

@@ -8,7 +8,6 @@ time, so that a slow disk delays answers and not health.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from stream_al.errors import ConfigurationError
 from stream_al.log.protocol import Log
 from stream_al.settings import HttpSettings, Settings
 from stream_al_consumers.board import Board
-from stream_al_consumers.http import make_app
+from stream_al_consumers.http import is_loopback, make_app
 
 STOP_SECONDS = 3.0
 BACKLOG = 128
@@ -70,18 +69,6 @@ def access_token(http: HttpSettings) -> Token:
             'http.token_file (or STREAM_AL__HTTP__TOKEN), or keep http.host = "127.0.0.1"'
         )
     return Token(secret)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach a host name or address.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
-    (True, True, False)
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def bind(http: HttpSettings) -> socket.socket:

@@ -2,11 +2,13 @@
 
 Every error is ``{"error": {"code", "message", "where"}}``; no traceback and no secret ever leaves. With
 a token every path but the two probes needs it. Without one the service is on loopback, and what comes
-from a web page of another origin is refused: a browser must not answer questions on somebody's behalf.
+from a web page of another origin is refused: a browser must not answer questions on somebody's behalf. Nor
+is a call answered that names another host: a page whose name was made to point here would pass for ours.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
@@ -34,6 +36,30 @@ OPEN_PATHS = frozenset({"/livez", "/readyz"})
 def problem(status: int, code: str, message: str, where: str = "") -> Response:
     """Return an error as a client sees it."""
     return json_response({"error": {"code": code, "message": message, "where": where}}, status)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a host name or address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def names_this_machine(host: str) -> bool:
+    """Return whether a ``Host`` header, with or without a port, names this machine alone.
+
+    >>> names_this_machine("[::1]:8420"), names_this_machine("evil.example:8420")
+    (True, False)
+    """
+    try:
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
+    except ValueError:  # half of an address
+        return False
 
 
 class Gate:
@@ -73,8 +99,10 @@ class Gate:
             response = problem(401, "unauthorized", "expected the header `Authorization: Bearer TOKEN`")
             response.headers["www-authenticate"] = "Bearer"
             return response
-        origin = headers.get("origin")
-        if not self._token_required and origin and urlsplit(origin).netloc != headers.get("host"):
+        origin, host = headers.get("origin"), headers.get("host", "")
+        if not self._token_required and not names_this_machine(host):
+            return problem(403, "foreign_host", "calls under another name than localhost need a token")
+        if not self._token_required and origin and origin.partition("://")[2] != host:
             return problem(403, "cross_origin", "calls from web pages of another origin need a token")
         if self._in_flight >= MAX_IN_FLIGHT:
             return problem(503, "busy", f"{MAX_IN_FLIGHT} calls are being answered; try again in a second")

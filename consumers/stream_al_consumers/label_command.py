@@ -34,7 +34,13 @@ def label(
     settings = read_settings(config, log)
     with closing(open_log(settings)) as requests, raw_keys() as keys:
         office = TicketOffice(settings.events_topic(), settings.secrets())
-        queue = OpenRequests(requests, office, settings.labels.ttl_seconds)
+        queue = OpenRequests(
+            requests,
+            office,
+            settings.labels.ttl_seconds,
+            labels=settings.task.labels,
+            open_labels=settings.task.open_labels,
+        )
         session = Session(
             requests,
             queue,

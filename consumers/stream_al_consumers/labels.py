@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 from uuid import NAMESPACE_URL, uuid5
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
+from stream_al.build import build_learner
 from stream_al.datasets import infer_labels
 from stream_al.decode import decode_reply
-from stream_al.errors import ConfigurationError, DataError, InvalidMessage, InvalidTicket
+from stream_al.errors import ConfigurationError, DataError
+from stream_al.learner import Learner
 from stream_al.log.protocol import LABEL_REPLIES, Log, Record
+from stream_al.models.inputs import Inputs
+from stream_al.models.protocol import State
 from stream_al.settings import Settings
 from stream_al.table import Table
-from stream_al.ticket import Ticket, TicketOffice
-from stream_al.votes import resolve
+from stream_al.ticket import Ticket
 from stream_al_schemas import LabelReply
 
 CHUNK = 500
@@ -78,74 +83,87 @@ def _organic(event_id: str, event: bytes, label: str) -> bytes:
     return orjson.dumps(reply)
 
 
-@dataclass(slots=True)
-class _Answers:
-    """Votes on one request until they make a label."""
+class _Nothing:
+    """A model that learns nothing: where only the fold's labels are wanted, not what they teach."""
 
-    ticket: Ticket
-    voters: set[str] = field(default_factory=set)
-    labels: list[str] = field(default_factory=list)
-    answered_at: int = 0
+    classes = 0
+    fitted = False
+
+    def grow(self, classes: int) -> None:
+        self.classes = max(self.classes, classes)
+
+    def predict_proba(self, batch: Inputs) -> NDArray[np.float64]:
+        return np.full((len(batch.dense), self.classes), 1.0 / max(1, self.classes))
+
+    def learn(self, x: Inputs, y: int, weight: float) -> None:
+        pass
+
+    def observe(self, x: Inputs, weight: float) -> None:
+        pass
+
+    def members(self, batch: Inputs) -> None:
+        return None
+
+    def dump(self) -> None:
+        return None
+
+    def load(self, state: State) -> None:
+        pass
 
 
 def answered_requests(log: Log, settings: Settings) -> Iterator[dict[str, Any]]:
-    """Yield one row for each request that people have labelled, in the order of the answers.
+    """Yield one row for each request that people have labelled, in the order in which the model learned them.
 
-    The same votes count as in the fold: the first of each annotator, in time, until there are as many as
-    were wanted.
+    The reply log is folded as the engine does it, so exactly what was learned is exported. A request that
+    waits for more votes is none yet.
     """
-    office = TicketOffice(settings.events_topic(), settings.secrets())
-    requests: dict[str, _Answers] = {}
-    for record, reply, ticket in _ticketed(log, office):
-        answers = requests.setdefault(ticket.request_id, _Answers(ticket))
-        late = record.timestamp_ms - ticket.asked_at > 1000 * settings.labels.accepted_for_seconds
-        if reply.annotator_id in answers.voters or late:
-            continue
-        answers.voters.add(reply.annotator_id)
-        if reply.label is None or len(answers.labels) >= ticket.overlap:
-            continue
-        answers.labels.append(reply.label)
-        answers.answered_at = record.timestamp_ms
-        if len(answers.labels) == ticket.overlap:
-            yield from _row(answers, settings)
-    for answers in requests.values():  # fewer votes than wanted: their time was up
-        if 0 < len(answers.labels) < answers.ticket.overlap:
-            yield from _row(answers, settings)
+    rows: list[dict[str, Any]] = []
+    votes: defaultdict[str, list[int]] = defaultdict(list)
 
+    def enter(ticket: Ticket, label: str, weight: float) -> None:
+        times = votes.pop(ticket.request_id, [])
+        if ticket.overlap == 1 or learner.now < ticket.resolve_by:  # else its time was up, without a vote now
+            times.append(now)
+        rows.append(_row(ticket, label, weight, times))
 
-def _ticketed(log: Log, office: TicketOffice) -> Iterator[tuple[Record, LabelReply, Ticket]]:
+    configured = build_learner(settings)
+    learner = Learner(_Nothing(), configured.office, configured.options, on_label=enter)
     position = log.bounds(LABEL_REPLIES, 0)[0]
     while records := log.tail(LABEL_REPLIES, 0, position, CHUNK):
         for record in records:
-            try:
-                reply = decode_reply(record.value)
-                if isinstance(reply, LabelReply) and reply.ticket is not None:
-                    yield record, reply, office.verify(reply.ticket)
-            except (InvalidMessage, InvalidTicket):
-                continue  # it has its dead letter
+            now, counted = record.timestamp_ms, learner.outcomes["vote"]
+            learner.fold([record])
+            if learner.outcomes["vote"] > counted:
+                votes[_request_of(record, learner)].append(now)
+        yield from rows
+        rows.clear()
         position = records[-1].offset + 1
 
 
-def _row(answers: _Answers, settings: Settings) -> Iterator[dict[str, Any]]:
-    ticket = answers.ticket
-    verdict = resolve(answers.labels, max(len(ticket.labels), len(settings.task.labels)))
-    if verdict is not None:  # a tie is no label
-        yield {
-            "request_id": ticket.request_id,
-            "event_id": ticket.event_id,
-            "label": verdict.label,
-            "label_weight": verdict.weight,
-            "votes": len(answers.labels),
-            "propensity": ticket.propensity,
-            "channel": ticket.channel,
-            "served": ticket.served,
-            "confidence": ticket.confidence,
-            "weight": ticket.weight,
-            "model_version": ticket.model_version,
-            "asked_at": ticket.asked_at,
-            "answered_at": answers.answered_at,
-            "input": dict(ticket.input),
-        }
+def _request_of(record: Record, learner: Learner) -> str:
+    """Return the request of a reply that was counted as a vote."""
+    reply = decode_reply(record.value)
+    assert isinstance(reply, LabelReply) and reply.ticket is not None  # noqa: S101, PT018 - a vote has one
+    return learner.office.verify(reply.ticket).request_id
+
+
+def _row(ticket: Ticket, label: str, weight: float, times: list[int]) -> dict[str, Any]:
+    return {
+        "request_id": ticket.request_id,
+        "event_id": ticket.event_id,
+        "label": label,
+        "label_weight": weight,
+        "votes": len(times),
+        "propensity": ticket.propensity,
+        "channel": ticket.channel,
+        "served": ticket.served,
+        "confidence": ticket.confidence,
+        "weight": ticket.weight,
+        "model_version": ticket.model_version,
+        "asked_at": ticket.asked_at,
+        "answered_at": times[-1],
+        "input": dict(ticket.input),
+    }
 
 
 def write_rows(rows: Iterator[dict[str, Any]], path: Path | None) -> int:

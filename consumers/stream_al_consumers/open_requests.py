@@ -8,14 +8,13 @@ have one. It serves people; the model never depends on it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import orjson
-
-from stream_al.errors import InvalidTicket
+from stream_al.decode import decode_json, decode_reply
 from stream_al.log.protocol import LABEL_REPLIES, LABEL_REQUESTS, Log, Record
 from stream_al.ticket import TicketOffice
+from stream_al_schemas import Control, LabelReply, LabelRequest
 
 CHUNK = 500
 SLACK_MS = 3_600_000
@@ -39,7 +38,8 @@ class OpenRequests:
     """The requests of a log that are neither answered nor expired.
 
     An answer of any status counts, also "skipped": a person looked at it. With ``overlap = k`` a request
-    stays open until k different people have answered.
+    stays open until k different people have answered. Whatever else stands in the two topics is passed over:
+    no record, however made, stops the queue.
 
     Parameters
     ----------
@@ -50,6 +50,15 @@ class OpenRequests:
     ttl_seconds : int
         The configured wish; older requests are not even read.
     clock_ms : callable
+    labels : sequence of str
+        Declared labels, which the fold takes whether or not they were offered.
+    open_labels : bool
+        Whether it takes any label.
+
+    Attributes
+    ----------
+    skipped : int
+        Records that were no request, and replies that the fold refuses.
     """
 
     def __init__(
@@ -58,10 +67,16 @@ class OpenRequests:
         office: TicketOffice,
         ttl_seconds: int,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        *,
+        labels: Sequence[str] = (),
+        open_labels: bool = False,
     ) -> None:
+        self.skipped = 0
         self._log = log
         self._office = office
         self._clock_ms = clock_ms
+        self._labels = set(labels)
+        self._open_labels = open_labels
         self._open: dict[str, _Request] = {}
         since = clock_ms() - 1000 * ttl_seconds
         self._requests_at = {
@@ -79,14 +94,19 @@ class OpenRequests:
         for partition, start in self._requests_at.items():
             while records := self._log.tail(LABEL_REQUESTS, partition, start, CHUNK):
                 for record in records:
-                    self._enter(record)
-                start = self._requests_at[partition] = records[-1].offset + 1
+                    self._take(self._enter, record)
+                    start = self._requests_at[partition] = record.offset + 1
         while self._replies_at < end:
             records = self._log.tail(LABEL_REPLIES, 0, self._replies_at, CHUNK)
             for record in records:
-                if record.offset < end:
-                    self._note_reply(record.value)
-            self._replies_at = min(end, records[-1].offset + 1) if records else end
+                if record.offset >= end:
+                    break
+                self._take(self._note_reply, record)
+                self._replies_at = record.offset + 1
+            else:
+                if records:
+                    continue
+            self._replies_at = end
         now = self._clock_ms()
         for identity in [i for i, request in self._open.items() if request.expires_at <= now]:
             del self._open[identity]
@@ -113,32 +133,47 @@ class OpenRequests:
                 found.append(records[0])
         return found
 
+    def _take(self, note: Callable[[Record], None], record: Record) -> None:
+        """Note a record; one that cannot be read is counted, and the queue goes on behind it."""
+        try:
+            note(record)
+        except Exception:  # people wait for the others: nothing that a stranger wrote may end this
+            self.skipped += 1
+
     def _enter(self, record: Record) -> None:
-        request = orjson.loads(record.value)
-        expires_at = request["asked_at"] + 1000 * request["ttl_seconds"]
-        self._open[request["request_id"]] = _Request(
+        """Enter a request with the terms of its ticket: those are what the fold goes by."""
+        request = LabelRequest.model_validate(decode_json(record.value))
+        ticket = self._office.verify(request.ticket)
+        if ticket.request_id != str(request.request_id):
+            raise ValueError("the ticket is another request's")
+        # log time lags behind on a slow stream: nobody could answer before the request was written
+        asked_at = max(ticket.asked_at, record.timestamp_ms)
+        self._open[ticket.request_id] = _Request(
             record.partition,
             record.offset,
-            request["priority"],
-            request["asked_at"],
-            expires_at,
-            request["overlap"],
+            request.priority,
+            ticket.asked_at,
+            asked_at + 1000 * ticket.ttl_seconds,
+            ticket.overlap,
         )
 
-    def _note_reply(self, value: bytes) -> None:
-        """Count a reply's voter; whatever is no answer to an open request is passed over."""
-        try:
-            reply = orjson.loads(value)
-            identity = self._office.verify(reply["ticket"]).request_id
-            voter = reply["annotator_id"]
-        except (orjson.JSONDecodeError, InvalidTicket, KeyError, TypeError, AttributeError):
+    def _note_reply(self, record: Record) -> None:
+        """Count a reply's voter, judged as the fold judges it."""
+        reply = decode_reply(record.value)
+        if isinstance(reply, Control):
+            self._labels.update(reply.add_labels or ())
+        if not isinstance(reply, LabelReply) or reply.ticket is None:
             return
-        request = self._open.get(identity)
-        if request is None or not isinstance(voter, str):
+        ticket = self._office.verify(reply.ticket)
+        request = self._open.get(ticket.request_id)
+        if request is None:
             return
-        request.answered_by.add(voter)
+        known = self._open_labels or reply.label in ticket.labels or reply.label in self._labels
+        if reply.label is not None and not known:
+            raise ValueError("the label was not offered")
+        request.answered_by.add(reply.annotator_id)
         if len(request.answered_by) >= request.overlap:
-            del self._open[identity]
+            del self._open[ticket.request_id]
 
 
 def _first_since(log: Log, topic: str, partition: int, moment_ms: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -72,7 +73,7 @@ def produce(
         source = _rows(file, label, text, time, listed(categorical), listed(drop), head)
     done = 0
     with closing(open_log(settings, create=True)) as events, progress() as bar:
-        start = max(skip, 0 if again else _already_there(events, source))
+        start = skip if again else max(skip, source.already_there(events, skip))
         task = bar.add_task("appending events", total=max(0, source.total - start))
         for chunk in _paced(islice(source.pairs, start, None), rate):
             events.append_many(EVENTS, chunk)
@@ -87,15 +88,15 @@ def produce(
 
 
 class Source(NamedTuple):
-    """Rows to append, and where a record that was appended stands among them."""
+    """Rows to append, and behind which of them an earlier run stopped; rows that are skipped do not count."""
 
     total: int
     pairs: Iterator[Pair]
-    place_of: Callable[[Record], int | None]
+    already_there: Callable[[Log, int], int]
 
 
-def _already_there(log: Log, source: Source) -> int:
-    """Return how many of the first rows an earlier run has appended: its newest record tells."""
+def _behind_newest(log: Log, place_of: Callable[[Record], int | None]) -> int:
+    """Return how many of the first rows stand in the log where each is unique: its newest record tells."""
     from stream_al.log.protocol import EVENTS
 
     found = 0
@@ -103,13 +104,48 @@ def _already_there(log: Log, source: Source) -> int:
         first, end = log.bounds(EVENTS, partition)
         while end > first:
             start = max(first, end - SCANNED)
-            places = [source.place_of(record) for record in log.tail(EVENTS, partition, start, end - start)]
+            places = [place_of(record) for record in log.tail(EVENTS, partition, start, end - start)]
             newest = max((place for place in places if place is not None), default=None)
             if newest is not None:
                 found = max(found, newest + 1)
                 break
             end = start
     return found
+
+
+def _behind_prefix(log: Log, lines: list[bytes], skip: int) -> int:
+    """Return behind which line to go on, where lines may repeat.
+
+    Appends are in order, so an earlier run left the longest beginning of the file that the log holds, each
+    line as often as it stands there. Where the log has forgotten its own beginning, it is the shortest one
+    that holds all that is left of it: a line may then be doubled, but none is lost.
+    """
+    from stream_al.log.protocol import EVENTS
+
+    digests = [_digest(line) for line in lines[skip:]]
+    wanted, held, complete = Counter(digests), Counter[bytes](), True
+    for partition in range(log.partitions(EVENTS)):
+        position = log.bounds(EVENTS, partition)[0]
+        complete = complete and position == 0
+        while records := log.tail(EVENTS, partition, position, SCANNED):
+            held.update(digest for r in records if (digest := _digest(r.value)) in wanted)
+            position = records[-1].offset + 1
+    held &= wanted
+    left = held.total()
+    for n, digest in enumerate(digests):
+        here = held[digest] > 0
+        if left == 0 or (complete and not here):
+            return skip + n
+        if here:
+            held[digest] -= 1
+            left -= 1
+    return skip + len(digests)
+
+
+def _digest(line: bytes) -> bytes:
+    from hashlib import blake2b
+
+    return blake2b(line, digest_size=16).digest()
 
 
 def _name_the_label(file: Path, label: str | None, no_label: bool) -> None:
@@ -142,13 +178,11 @@ def _rows(
         return row if row is not None and table.event_json(row) == record.value else None
 
     pairs = ((f"{table.name}-{i}".encode(), table.event_json(i)) for i in range(table.n))
-    return Source(table.n, pairs, place_of)
+    return Source(table.n, pairs, lambda log, skip: _behind_newest(log, place_of))
 
 
 def _lines(file: Path, head: int | None) -> Source:
     """Return the lines of a file as they are, each with its event's id as key."""
-    from hashlib import blake2b
-
     import orjson
 
     from stream_al.errors import DataError
@@ -160,20 +194,16 @@ def _lines(file: Path, head: int | None) -> Source:
     if not lines:
         raise DataError(f"{file} is empty; expected one JSON event a line")
 
-    def digest(line: bytes) -> bytes:
-        return blake2b(line, digest_size=16).digest()
-
     def key(line: bytes) -> bytes | None:
         try:
             return str(orjson.loads(line)["event_id"]).encode()
         except (orjson.JSONDecodeError, KeyError, TypeError):
             return None  # the engine judges events; a bad one becomes a dead letter
 
-    places = {digest(line): i for i, line in enumerate(lines)}
     return Source(
         len(lines),
         ((key(line), line) for line in lines),
-        lambda record: places.get(digest(record.value)),
+        lambda log, skip: _behind_prefix(log, lines, skip),
     )
 
 

@@ -72,7 +72,7 @@ def _replay(settings: Settings, log: Log, to: int | None, *, decisions: bool) ->
     found: dict[str, Any] = {"position": whole.position, "fingerprint": fingerprint, "base": None}
     based = build_learner(settings)
     name = identity(based, settings.model.name, settings.seed)
-    start = load_base(base_directory(settings), based, name, not_after=end)
+    start = load_base(base_directory(settings), based, name, log, not_after=end)
     equal = True
     if start:
         found["base"] = {"position": start, "fingerprint": fold_to(log, based, end)}

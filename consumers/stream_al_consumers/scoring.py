@@ -40,7 +40,8 @@ class Scoring:
         scored = learner.score([encode(event, self._encoding) for event in events])
         rare = learner.rare_class()
         context = ScoreContext(scored.probabilities, ids, scored.inputs, rare, self._seed)
-        u = (self._score if rare is None else risk)(context) if scored.fitted else np.ones(len(events))
+        known = scored.fitted and scored.probabilities.shape[1] > 1
+        u = (self._score if rare is None else risk)(context) if known else np.ones(len(events))
         shown = np.round(scored.shown[: len(events)], DIGITS).tolist()
         return [
             {

@@ -9,6 +9,7 @@ the door, give the log up. A ``kill -9`` at any place loses nothing: see :mod:`s
 from __future__ import annotations
 
 import gc
+import shutil
 import signal
 import threading
 import time
@@ -19,15 +20,15 @@ from pathlib import Path
 from types import FrameType
 
 from stream_al.build import build_engine, build_learner
-from stream_al.checkpoint import identity, load_base, save_base
+from stream_al.checkpoint import PREFIX, identity, load_base, save_base
 from stream_al.learner import Learner
-from stream_al.log.protocol import LABEL_REPLIES, Log
+from stream_al.log.protocol import Log
 from stream_al.log.sqlite import SqliteLog
 from stream_al.settings import Settings
 from stream_al_consumers.board import Board, reply_lag
 from stream_al_consumers.configuration import open_log
 from stream_al_consumers.door import Door, access_token, bind
-from stream_al_consumers.output import progress
+from stream_al_consumers.output import progress, say
 from stream_al_consumers.threads import one_thread
 
 IDLE_POLL_SECONDS = 0.01
@@ -76,9 +77,9 @@ class Service:
         self._bases = base_directory(settings)
         self._identity = identity(self._learner, settings.model.name, settings.seed)
         self._base_every = settings.engine.base_every
-        self._base_at = load_base(
-            self._bases, self._learner, self._identity, not_after=log.bounds(LABEL_REPLIES, 0)[1]
-        )
+        self._base_failed = False
+        sweep_drafts(self._bases)
+        self._base_at = load_base(self._bases, self._learner, self._identity, log)
         self.engine = build_engine(settings, log, self._learner)
         self.engine.options = replace(self.engine.options, poll_seconds=IDLE_POLL_SECONDS)
         self.board = Board(self.engine, log)
@@ -129,16 +130,39 @@ class Service:
         self._save_base()
 
     def _save_base(self) -> None:
-        """Write a base where that loses nothing: see :class:`~stream_al_consumers.board.Rejections`."""
-        if self.board.settled and self._learner.position > self._base_at:
+        """Write a base where that loses nothing: see :class:`~stream_al_consumers.board.Rejections`.
+
+        A base only saves time, so a disk that takes none is told once and tried again ``base_every``
+        replies later.
+        """
+        if not self.board.settled or self._learner.position <= self._base_at:
+            return
+        try:
             save_base(self._bases, self._learner, self._identity)
-            self._base_at = self._learner.position
+        except OSError as error:
+            sweep_drafts(self._bases)
+            if not self._base_failed:
+                say(
+                    f"warning: no base can be written to {self._bases} ({error.strerror or error}); the next "
+                    "start folds the reply log from the newest one there is; free the disk, or set "
+                    "engine.base_directory"
+                )
+            self._base_failed = True
+        else:
+            self._base_failed = False
+        self._base_at = self._learner.position
 
 
 def base_directory(settings: Settings) -> Path:
     """Return where bases stand: beside the log unless configured."""
     path = settings.log.path
     return settings.engine.base_directory or path.with_name(path.name + ".bases")
+
+
+def sweep_drafts(directory: Path) -> None:
+    """Remove what was left of bases whose writing was broken off; the log's owner alone writes there."""
+    for draft in directory.glob(f".{PREFIX}*"):
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 @contextmanager

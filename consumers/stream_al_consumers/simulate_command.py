@@ -123,7 +123,7 @@ def run_job(job: Job, seeds: list[int], decisions: Path | None = None) -> list[P
                 pairs.append(pair)
                 bar.advance(task)
             return pairs
-        task = bar.add_task("events", total=len(seeds) * table.n * (2 if job.baseline else 1))
+        task = bar.add_task("events", total=len(seeds) * table.n * (3 if job.baseline else 1))
         done = 0
 
         def advance(simulation: Simulation) -> None:
@@ -161,18 +161,19 @@ def print_result(result: dict[str, Any]) -> None:
 
     seeds = len(result["seeds"])
     labels, accuracy = result["labels"], result["accuracy"]
-    random = result.get("baseline", {}).get("random")
+    baselines = result.get("baseline", {})
+    columns = [result, *(baselines[name] for name in ("random", "random_same_ledger") if name in baselines)]
     table = Table(
         title=f"{result['events']:,.0f} events, {seeds} seed{'s' if seeds > 1 else ''}", title_justify="left"
     )
     table.add_column("")
     table.add_column("rule", justify="right")
-    if random:
+    if baselines:
         table.add_column("random", justify="right")
+        table.add_column("random,\nsame ledger", justify="right")
 
     def row(name: str, form: str, *path: str) -> None:
-        cells = [_cell(result, form, path)] + ([_cell(random, form, path)] if random else [])
-        table.add_row(name, *cells)
+        table.add_row(name, *(_cell(column, form, path) for column in columns))
 
     row("labels asked", "{:,.0f}", "labels", "asked")
     row("labels learned", "{:,.0f}", "labels", "learned")
@@ -194,15 +195,23 @@ def print_result(result: dict[str, Any]) -> None:
             f"{estimate['labelled_only']:.3f}",
             markup=False,
         )
-    gain = result.get("efficiency", {}).get("kappa")
-    if gain:
-        interval = (
-            "" if gain["lower"] is None else f", 95 % interval {gain['lower']:+.4f} to {gain['upper']:+.4f}"
+    efficiency = result.get("efficiency")
+    if efficiency:
+        out.print(
+            "gain in kappa over random at equal learned labels: " + _gain(efficiency["kappa"]), markup=False
         )
         out.print(
-            f"gain in kappa over random at equal learned labels: {gain['gain']:+.4f}{interval}", markup=False
+            "  over random at the same pace: " + _gain(efficiency["same_ledger"]["kappa"]), markup=False
         )
     out.print(f"budget: {labels['bound']}; worst excess {labels['worst_excess']:.2f} labels", markup=False)
+
+
+def _gain(gain: dict[str, Any]) -> str:
+    """Return a gain with its interval, and what that means."""
+    if gain["lower"] is None:
+        return f"{gain['gain']:+.4f} (one seed: try --seeds 5)"
+    reading = "" if gain["lower"] > 0 or gain["upper"] < 0 else ": no difference shown, it holds 0"
+    return f"{gain['gain']:+.4f}, 95 % interval {gain['lower']:+.4f} to {gain['upper']:+.4f}{reading}"
 
 
 def _cell(tree: Any, form: str, path: tuple[str, ...]) -> str:

@@ -56,6 +56,7 @@ def status(snapshot: Snapshot, settings: Settings) -> dict[str, Any]:
             "name": settings.model.name,
             "model_version": snapshot.position,
             "samples": snapshot.samples,
+            "refused_columns": snapshot.refused_columns,
             "labels": list(snapshot.labels),
             "learned": sum(snapshot.learned_by_class),
             "learned_by_class": dict(zip(snapshot.labels, snapshot.learned_by_class, strict=True)),

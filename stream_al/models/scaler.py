@@ -130,9 +130,14 @@ class Scaler:
         self._m2 = (weight * np.where(seen, value - self._mean, 0.0) ** 2).sum(0)
 
     def scale(self) -> F64:
-        """Return the standard deviations (d,); never below 1e-6."""
+        """Return the standard deviations (d,); 1 where no spread was seen."""
+        return np.where(np.isfinite(self._divisor()), self._divisor(), 1.0)
+
+    def _divisor(self) -> F64:
+        """Return what deviations are divided by: infinity where no spread was seen, so that z is 0 there."""
         if self._scale is None:
-            self._scale = np.sqrt(self._m2 / np.maximum(self._weight, 1e-300) + 1e-12)
+            spread = np.sqrt(self._m2 / np.maximum(self._weight, 1e-300) + 1e-12)
+            self._scale = np.where(self._m2 > 0.0, spread, np.inf)
         return self._scale
 
     def mean(self) -> F64:
@@ -152,7 +157,7 @@ class Scaler:
         [0.0, 0.0, 8.0]
         """
         with np.errstate(over="ignore"):  # an overflow is an outlier, and clipped like one
-            z = (rows - self._mean) / self.scale()
+            z = (rows - self._mean) / self._divisor()
         np.minimum(z, CLIP, out=z)
         np.maximum(z, -CLIP, out=z)
         np.copyto(z, 0.0, where=np.isnan(z))

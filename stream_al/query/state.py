@@ -24,14 +24,23 @@ FORMAT = 1
 MAX_ENCODED = 3072
 """Characters; Kafka's default limit for offset metadata is 4,096."""
 REMEMBERED_IDS = 64
+HOUR_MS = 3_600_000
 MARKS = 64
 WINDOWS = 2
 """Active scores at most: the configured one and, for rare classes, risk."""
 
 _HEAD = struct.Struct("<B8s10q")
-_COUNTS = struct.Struct("<qQQdQQ")
+_COUNTS = struct.Struct("<qqQQdQQ")
 _WINDOW = struct.Struct("<QdH")
 _MARK = struct.Struct("<qI")
+
+
+def advanced(now: int, last_ms: int, record_ms: int) -> int:
+    """Return log time after a record: never backwards, and a leap only when two records agree on it.
+
+    One bad clock moves time by an hour at most; behind a quiet week the second record brings it up to date.
+    """
+    return max(now, min(record_ms, max(now + HOUR_MS, last_ms)))
 
 
 def id_hash(event_id: str) -> int:
@@ -48,6 +57,8 @@ class QueryState:
     ledger : Ledger
     now : int
         The partition's log time in ms, monotone.
+    last_ms : int
+        Time of the last record as it stood there.
     events, asked : int
         Events decided and requests made so far.
     inverse_propensity : float
@@ -66,6 +77,7 @@ class QueryState:
 
     ledger: Ledger
     now: int = 0
+    last_ms: int = 0
     events: int = 0
     asked: int = 0
     inverse_propensity: float = 0.0
@@ -80,6 +92,7 @@ class QueryState:
         return QueryState(
             self.ledger.copy(),
             self.now,
+            self.last_ms,
             self.events,
             self.asked,
             self.inverse_propensity,
@@ -91,11 +104,12 @@ class QueryState:
         )
 
     def advance(self, record_ms: int) -> int:
-        """Move log time: never backwards, and never more than an hour ahead at once (one bad clock)."""
+        """Move log time to a record's: see :func:`advanced`."""
         if self.now == 0 and self.events == 0:
             self.now = record_ms
         elif record_ms > self.now:
-            self.now = min(record_ms, self.now + 3_600_000)
+            self.now = advanced(self.now, self.last_ms, record_ms)
+        self.last_ms = record_ms
         return self.now
 
     def note_ask(self, event_id: str, propensity: float) -> None:
@@ -143,6 +157,7 @@ def encode_state(state: QueryState, configuration: bytes) -> str:
         _HEAD.pack(FORMAT, configuration, *(getattr(led, name) for name in Ledger.__slots__)),
         _COUNTS.pack(
             state.now,
+            state.last_ms,
             state.events,
             state.asked,
             state.inverse_propensity,
@@ -178,7 +193,7 @@ def decode_state(text: str, configuration: bytes, budget: Budget) -> tuple[Query
             )
         ledger = Ledger(*account)
         at = _HEAD.size
-        now, events, asked, inverse_propensity, version, reply_position = _COUNTS.unpack_from(data, at)
+        now, last_ms, events, asked, inverse_propensity, version, replies = _COUNTS.unpack_from(data, at)
         at += _COUNTS.size
         windows: list[ScoreWindow] = []
         for _ in range(WINDOWS):
@@ -191,11 +206,12 @@ def decode_state(text: str, configuration: bytes, budget: Budget) -> tuple[Query
         state = QueryState(
             ledger,
             now,
+            last_ms,
             events,
             asked,
             inverse_propensity,
             version,
-            reply_position,
+            replies,
             windows=windows,
             marks=[_MARK.unpack_from(data, at + i * _MARK.size) for i in range(marks)],
             recent=list(struct.unpack_from(f"<{recent}I", data, at + marks * _MARK.size)),

@@ -146,6 +146,23 @@ def test_budget_out_of_range(run: Run, points: Path, budget: str) -> None:
     assert "above 0 and at most 1" in ran.err
 
 
+@pytest.mark.parametrize("key", ["budget", "floor_share", "capacity", "credit", "suggestion_share"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e300"])
+def test_numbers_that_are_none(run: Run, key: str, value: str) -> None:
+    Path("stream-al.toml").write_text(f"[query]\n{key} = {value}\n")
+    ran = run("config", "show")
+    assert (ran.code, f"query.{key}" in ran.err) == (2, True)
+
+
+def test_an_environment_that_contradicts_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_AL__QUERY__BUDGET", "0.1")
+    monkeypatch.setenv("STREAM_AL__QUERY", "5")
+    ran = run("config", "show")
+    assert (ran.code, "__QUERY" in ran.err) == (2, True)
+    monkeypatch.setenv("STREAM_AL__QUERY", "{budget = 0.2, overlap = 2}")
+    assert run("config", "show", "--json").json["query"]["budget"] == 0.1
+
+
 def test_configuration_that_is_not_there(run: Run) -> None:
     ran = run("serve", "--config", "mine.toml")
     assert (ran.code, "mine.toml does not exist" in ran.err) == (2, True)

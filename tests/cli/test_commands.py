@@ -9,12 +9,16 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from stream_al.build import build_learner
+from stream_al.log.memory import MemoryLog
 from stream_al.log.protocol import EVENTS, LABEL_REPLIES, LABEL_REQUESTS, PREDICTIONS
 from stream_al.settings import load_settings
+from stream_al_consumers.labels import answered_requests
 
 from .conftest import Run, decide, reading
 
@@ -117,6 +121,31 @@ def test_produce_goes_on_where_it_was_stopped(run: Run, points: Path) -> None:
     assert run(*command, "--again").json["appended"] == 300
 
 
+@pytest.mark.parametrize("head", [1, 2, 3, 4])
+def test_produce_goes_on_where_lines_repeat(run: Run, tmp_path: Path, head: int) -> None:
+    lines = [b'{"event_id": "%b", "text": "hi"}' % name for name in (b"a", b"b", b"a", b"c")]
+    (tmp_path / "mine.ndjson").write_bytes(b"\n".join(lines))
+    assert run("produce", "mine.ndjson", "--head", head, "--json").json["appended"] == head
+    assert run("produce", "mine.ndjson", "--json").json == {
+        "appended": 4 - head,
+        "already_there": head,
+        "log": "stream-al.db",
+    }
+    with reading() as log:
+        assert [record.value for record in log.tail(EVENTS, 0, 0, 10)] == lines
+
+
+def test_produce_of_lines_skips_and_goes_on(run: Run, tmp_path: Path) -> None:
+    lines = [b'{"event_id": "%d", "text": "hi"}' % i for i in (0, 1, 2, 3, 2, 5)]
+    (tmp_path / "mine.ndjson").write_bytes(b"\n".join(lines))
+    run("produce", "mine.ndjson", "--skip", 2, "--head", 4)
+    assert run("produce", "mine.ndjson", "--skip", 2, "--json").json["appended"] == 2
+    with reading() as log:
+        assert [record.value for record in log.tail(EVENTS, 0, 0, 10)] == lines[2:]
+        log._lanes[EVENTS, 0].forget(3)
+    assert run("produce", "mine.ndjson", "--json").json["appended"] == 0
+
+
 def test_produce_takes_lines_as_they_are(run: Run, tmp_path: Path) -> None:
     lines = b'{"event_id": "x", "text": "hi"}\nnot json\n'
     (tmp_path / "mine.ndjson").write_bytes(lines)
@@ -209,6 +238,42 @@ def test_labels_export_has_propensities(run: Run, points: Path) -> None:
     assert [row["request_id"] for row in table] == [row["request_id"] for row in rows]
     assert float(table[0]["feature.a"]) == rows[0]["input"]["numbers"]["a"]
     assert run("labels", "export", "--out", "answers.xlsx").code == 3
+
+
+def test_labels_export_is_what_was_learned(run: Run, points: Path) -> None:
+    Path("stream-al.toml").write_text(
+        '[task]\nlabels = ["left", "right"]\n[query]\nbudget = 1.0\noverlap = 2\n[labels]\nttl_seconds = 60\n'
+    )
+    run("produce", points, "--label", "side", "--head", 4)
+    decide()
+    with closing(MemoryLog(clock=lambda: clock)) as log, reading() as asked:
+        requests = [json.loads(record.value) for record in asked.tail(LABEL_REQUESTS, 0, 0, 10)]
+        start = requests[0]["asked_at"]
+        for seconds, request, person, label in (
+            (1, 0, "ann", "up"),  # was not offered
+            (2, 0, "ann", "left"),
+            (3, 0, "ann", "right"),  # has voted
+            (4, 0, "bob", "left"),
+            (5, 1, "ann", "left"),
+            (6, 1, "bob", "right"),  # a tie
+            (7, 2, "ann", "right"),
+            (8, 3, "ann", "left"),
+            (90, 3, "bob", "right"),  # its time was up
+        ):
+            clock = start + 1000 * seconds
+            reply = {"reply_id": "r", "ticket": requests[request]["ticket"], "label": label}
+            log.append(LABEL_REPLIES, None, json.dumps(reply | {"annotator_id": person}).encode())
+        settings = load_settings(Path("stream-al.toml"))
+        rows = list(answered_requests(log, settings))
+        learner = build_learner(settings)
+        learner.fold(log.tail(LABEL_REPLIES, 0, 0, 100))
+    names = ("event_id", "label", "votes", "answered_at")
+    assert sorted(tuple(row[name] for name in names) for row in rows) == [
+        ("points-0", "left", 2, start + 4000),
+        ("points-2", "right", 1, start + 7000),
+        ("points-3", "left", 1, start + 8000),
+    ]
+    assert learner.outcomes["learned"] == len(rows)
 
 
 def test_replay_is_equal(run: Run, points: Path) -> None:

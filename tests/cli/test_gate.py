@@ -15,8 +15,8 @@ from starlette.types import ASGIApp
 
 from stream_al.errors import ConfigurationError
 from stream_al.settings import HttpSettings
-from stream_al_consumers.door import Token, access_token, is_loopback
-from stream_al_consumers.http import MAX_IN_FLIGHT, Gate
+from stream_al_consumers.door import Token, access_token
+from stream_al_consumers.http import MAX_IN_FLIGHT, Gate, is_loopback
 
 SECRET = "correct horse battery"
 
@@ -62,6 +62,31 @@ def test_web_pages_of_other_origins_are_refused_without_a_token() -> None:
     assert get(gate, origin="null").status_code == 403
     good = {"origin": "https://dashboard.example", "authorization": f"Bearer {SECRET}"}
     assert get(gated(Token(SECRET)), **good).text == "fine"
+
+
+@pytest.mark.parametrize(
+    ("host", "fine"),
+    [
+        ("localhost:8420", True),
+        ("LOCALHOST", True),
+        ("127.8.9.1:1", True),
+        ("[::1]:8420", True),
+        ("evil.example:8420", False),
+        ("127.0.0.1.evil.example", False),
+        ("192.168.1.7", False),
+        ("user@evil.example", False),
+        ("[::1", False),
+        ("", False),
+    ],
+)
+def test_a_name_that_was_made_to_point_here_is_refused_without_a_token(host: str, fine: bool) -> None:
+    origin = f"http://{host}"
+    for headers in ({"host": host}, {"host": host, "origin": origin}):
+        answer = get(gated(Token(None)), **headers)
+        assert answer.status_code == (200 if fine else 403)
+    assert fine or answer.json()["error"]["code"] == "foreign_host"
+    assert get(gated(Token(None)), "/livez", host=host).text == "fine"
+    assert get(gated(Token(SECRET)), host=host, authorization=f"Bearer {SECRET}").text == "fine"
 
 
 def test_calls_in_flight_are_bounded() -> None:

@@ -8,16 +8,18 @@ import pty
 import select
 import subprocess
 import sys
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from contextlib import closing
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from rich.console import Console
 
-from stream_al.log.protocol import LABEL_REPLIES
+from stream_al.log.protocol import LABEL_REPLIES, LABEL_REQUESTS
 from stream_al.log.sqlite import SqliteLog
 from stream_al.ticket import TicketOffice
 from stream_al_consumers.console import LabelConsole
@@ -164,6 +166,72 @@ def test_a_forged_reply_closes_nothing(queue: Path) -> None:
         log.append(LABEL_REPLIES, None, b"\xff")
         requests.refresh()
         assert len(requests) == before
+
+
+def test_no_record_stops_the_queue(queue: Path) -> None:
+    with closing(SqliteLog("stream-al.db")) as log:
+        office = TicketOffice("stream-al.events")
+        requests = OpenRequests(log, office, DAY, labels=("left", "right"))
+        requests.refresh()
+        before, best = len(requests), json.loads(requests.best(1)[0].value)
+        body = json.loads(urlsafe_b64decode(best["ticket"].split(".")[1]))
+        hostile = [_signed(office, body | {"request_id": bad}) for bad in ([], {}, 3, None, "no uuid")]
+        hostile += [_signed(office, body | {"overlap": "2", "asked_at": []}), _signed(office, [])]
+        for value in (b"", b"[]", b"null", b"\xff", b'{"request_id": []}', b"[" * 100_000):
+            log.append(LABEL_REPLIES, None, value)
+            log.append(LABEL_REQUESTS, None, value)
+        for ticket in hostile:
+            log.append(LABEL_REPLIES, None, _reply(ticket))
+            log.append(LABEL_REQUESTS, None, json.dumps(best | {"ticket": ticket}).encode())
+        for wrong in ({"request_id": []}, {"priority": "high"}, {"asked_at": 1e400}, {"event": 3}):
+            log.append(LABEL_REQUESTS, None, json.dumps(best | wrong).encode())
+        log.append(LABEL_REPLIES, None, _reply(best["ticket"], label="up"))
+        requests.refresh()
+        assert len(requests) == before
+        assert requests.skipped == 2 * (6 + len(hostile)) + 4 + 1
+        log.append(LABEL_REPLIES, None, _reply(best["ticket"]))
+        requests.refresh()
+        assert len(requests) == before - 1
+
+
+def test_what_the_fold_learns_closes_the_question(queue: Path) -> None:
+    with closing(SqliteLog("stream-al.db")) as log:
+        requests = OpenRequests(log, TicketOffice("stream-al.events"), DAY, labels=("left", "right"))
+        requests.refresh()
+        before = len(requests)
+        first, second = (json.loads(record.value)["ticket"] for record in requests.best(2))
+        log.append(LABEL_REPLIES, None, _reply(first)[:-1] + b', "seconds": 1e999}')
+        log.append(LABEL_REPLIES, None, b'{"kind": "control", "add_labels": ["up"]}')
+        log.append(LABEL_REPLIES, None, _reply(second, label="up"))
+        requests.refresh()
+        assert len(requests) == before - 2
+
+
+def test_time_begins_when_the_request_was_written(queue: Path) -> None:
+    """The log time of a slow stream may be days behind the clock."""
+    with closing(SqliteLog("stream-al.db")) as log:
+        office = TicketOffice("stream-al.events")
+        best = json.loads(log.tail(LABEL_REQUESTS, 0, 0, 1)[0].value)
+        body = json.loads(urlsafe_b64decode(best["ticket"].split(".")[1]))
+        late = body["asked_at"] - 8 * DAY * 1000
+        body |= {"asked_at": late, "request_id": str(uuid5(NAMESPACE_URL, "late"))}
+        request = best | {k: body[k] for k in ("asked_at", "request_id")} | {"ticket": _signed(office, body)}
+        requests = OpenRequests(log, office, 7 * DAY)
+        requests.refresh()
+        before = len(requests)
+        log.append(LABEL_REQUESTS, None, json.dumps(request).encode())
+        requests.refresh()
+        assert len(requests) == before + 1
+
+
+def _signed(office: TicketOffice, body: object) -> str:
+    """Return a ticket of any contents, as somebody could make it who knows how."""
+    text = urlsafe_b64encode(json.dumps(body).encode())
+    return f"0.{text.decode()}.{office._mac('0', text)}"
+
+
+def _reply(ticket: str, label: str = "left") -> bytes:
+    return json.dumps({"reply_id": "r", "ticket": ticket, "label": label, "annotator_id": "me"}).encode()
 
 
 def test_in_a_terminal(queue: Path) -> None:

@@ -311,6 +311,51 @@ def test_a_newcomer_needs_no_configuration(tmp_path: Path) -> None:
         assert "labels are open" in served.process.stderr.read()
 
 
+def test_one_class_scores_as_the_engine_does(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        reply = {"reply_id": "r", "event": event("known"), "label": "only", "annotator_id": "bank"}
+        post(served.http, "/v1/replies", reply)
+        until(served.http, "learned", 1)
+        post(served.http, "/v1/events", event("same"))
+        decided = prediction(served.http, "same")
+        scored = post(served.http, "/v1/score", event("same"), 200)["predictions"][0]
+        assert scored["uncertainty"] == decided["uncertainty"] == 1.0
+
+
+def test_a_base_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "stream-al.toml").write_text(
+        CONFIGURATION + '[engine]\nbase_every = 1\nbase_directory = "bases"\n'
+    )
+    (tmp_path / "bases").touch()
+    with serving(tmp_path) as served:
+        for i in range(3):
+            reply = {"reply_id": "r", "event": event(f"e{i}"), "label": "left", "annotator_id": "bank"}
+            post(served.http, "/v1/replies", reply)
+            until(served.http, "learned", i + 1)
+        assert served.stop() == 0
+        assert served.process.stderr is not None
+        assert served.process.stderr.read().count("no base can be written to bases") == 1
+
+
+def test_drafts_of_bases_are_swept(tmp_path: Path) -> None:
+    draft = tmp_path / "stream-al.db.bases" / ".base-00000000000000000007.123"
+    draft.mkdir(parents=True)
+    (draft / "arrays.npz").touch()
+    with serving(tmp_path) as served:
+        assert not draft.exists()
+        assert served.stop() == 0
+
+
+def test_refused_columns_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "stream-al.toml").write_text(CONFIGURATION + "[model]\ncolumns = 1\n")
+    with serving(tmp_path) as served:
+        wide = {"event_id": "wide", "features": {"a": 1, "b": 2, "c": 3}}
+        reply = {"reply_id": "r", "event": wide, "label": "left", "annotator_id": "bank"}
+        post(served.http, "/v1/replies", reply)
+        assert until(served.http, "learned", 1)["model"]["refused_columns"] == 2
+        assert "stream_al_refused_columns 2.0" in served.http.get("/metrics").text
+
+
 def test_a_wrong_topic_stops_the_service(tmp_path: Path) -> None:
     (tmp_path / "stream-al.toml").write_text(
         '[task]\nopen_labels = true\n[events.map]\nid = "id"\ntext = "x"\n'

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from support.engines import make_learner
-from support.messages import TOPIC, gaussian_events, organic, ticket, truth_of
+from support.messages import START_MS, TOPIC, gaussian_events, organic, ticket, truth_of
 from support.messages import reply as reply_to
 
 from stream_al.checkpoint import identity, load_base, save_base
 from stream_al.learner import Learner
+from stream_al.log.memory import MemoryLog
 from stream_al.log.protocol import LABEL_REPLIES, Record
 from stream_al.ticket import TicketOffice
 
@@ -81,6 +82,49 @@ def test_a_base_holds_no_pickles(tmp_path: Path):
     base = save_base(tmp_path, taught(), "id")
     assert base is not None
     assert {file.name for file in base.iterdir()} == {"facts.json", "arrays.npz"}
-    facts = json.loads((base / "facts.json").read_text(encoding="utf-8"))["facts"]
-    assert facts["position"] == 20
+    head, facts = (base / "facts.json").read_text(encoding="utf-8").splitlines()
+    assert json.loads(head)["identity"] == "id"
+    assert json.loads(facts)["position"] == 20
     assert replace(ticket(), offset=1) != ticket()
+
+
+def replies(n: int, flip: bool = False) -> MemoryLog:
+    log = MemoryLog(clock=lambda: START_MS)
+    for event in list(gaussian_events(60))[:n]:
+        label = truth_of(event)
+        log.append(LABEL_REPLIES, None, organic(event, "abc"[("abc".index(label) + flip) % 3]))
+    return log
+
+
+def folded(log: MemoryLog, learner: Learner | None = None) -> Learner:
+    learner = learner or make_learner()
+    learner.fold(log.tail(LABEL_REPLIES, 0, learner.position, 1_000))
+    return learner
+
+
+def test_a_base_of_a_log_that_was_replaced_is_passed_over_and_swept(tmp_path: Path):
+    """The same positions hold other replies: loading it would be a wrong model, silently."""
+    save_base(tmp_path, folded(replies(40)), "id")
+    other = replies(60, flip=True)
+    assert load_base(tmp_path, make_learner(), "id", other) == 0
+    assert load_base(tmp_path, make_learner(), "id", replies(60)) == 40
+    save_base(tmp_path, folded(replies(20, flip=True)), "id")
+    assert [base.name[-2:] for base in tmp_path.iterdir()] == ["20"]
+    assert load_base(tmp_path, make_learner(), "id", other) == 20
+
+
+def test_changed_facts_are_noticed_and_other_folders_left_alone(tmp_path: Path):
+    base = save_base(tmp_path, taught(), "id")
+    assert base is not None
+    (tmp_path / "base-old").mkdir()
+    facts = base / "facts.json"
+    facts.write_text(facts.read_text().replace('"position": 20', '"position": 19'))
+    learner = make_learner()
+    assert load_base(tmp_path, learner, "id") == 0
+    assert learner.position == 0
+
+
+def test_a_base_under_another_identity_at_the_same_position_is_replaced(tmp_path: Path):
+    save_base(tmp_path, taught(), "old")
+    save_base(tmp_path, taught(), "new")
+    assert load_base(tmp_path, make_learner(), "new") == 20
