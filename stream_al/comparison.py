@@ -193,7 +193,7 @@ def random_sample(simulation: Simulation, learned: int, preferred: Collection[st
     return chosen
 
 
-def report(pairs: Sequence[Pair], settings: Settings) -> dict[str, Any]:
+def report(pairs: Sequence[Pair], settings: Settings, people: Annotators) -> dict[str, Any]:
     """Return the result as JSON values: the contract of ``simulate --json`` and ``demo --json``.
 
     Every figure is the mean over seeds; ``standard_error`` and ``per_seed`` stand beside it.
@@ -217,6 +217,12 @@ def report(pairs: Sequence[Pair], settings: Settings) -> dict[str, Any]:
         if baselines:
             result["baseline"]["random"]["per_seed"] = baselines
             result["baseline"]["random_same_ledger"]["per_seed"] = paced
+    delay = people.delay
+    result["people"] = {
+        "delay": {"median": delay.median, "sigma": delay.sigma, "unit": delay.unit},
+        "no_answer": people.no_answer,
+        "noise": people.noise,
+    }
     result["config"] = settings.model_dump(mode="json", exclude={"ticket_keys"})
     return result
 

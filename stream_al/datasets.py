@@ -27,12 +27,21 @@ from stream_al.table import (
     assemble,
     clock_ms,
     coded,
+    doubtful_columns,
     infer_labels,
     require_two_labels,
 )
 from stream_al_schemas.event import MAX_FEATURES
 
-__all__ = ["BUNDLED", "Table", "bundled", "infer_labels", "read_table", "require_two_labels"]
+__all__ = [
+    "BUNDLED",
+    "Table",
+    "bundled",
+    "doubtful_columns",
+    "infer_labels",
+    "read_table",
+    "require_two_labels",
+]
 
 MAX_LABEL = 256
 """Characters; a longer one is a text in the wrong place."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from prometheus_client import CollectorRegistry
@@ -26,7 +27,6 @@ from stream_al.snapshot import SECONDS, BucketCounts, Snapshot
 
 MAX_CLASSES = 20
 """Classes with a series of their own; the others are summed as ``other``."""
-
 
 Reading = tuple[tuple[str, ...], float | BucketCounts]
 Read = Callable[[Snapshot], Iterable[Reading]]
@@ -76,15 +76,10 @@ def _answers(value: Callable[[Accuracy], float]) -> Read:
 
 def _by_class(snapshot: Snapshot) -> Iterable[Reading]:
     counts = snapshot.learned_by_class
-    yield from (
-        ((label,), count) for label, count in zip(snapshot.labels[:MAX_CLASSES], counts, strict=False)
-    )
+    for label, count in zip(snapshot.labels[:MAX_CLASSES], counts, strict=False):
+        yield (label,), count
     if len(counts) > MAX_CLASSES:
         yield ("other",), sum(counts[MAX_CLASSES:])
-
-
-def _build(snapshot: Snapshot) -> Iterable[Reading]:
-    return [((__version__, platform.python_version()), 1)]
 
 
 _PARTITION = ("partition",)
@@ -95,7 +90,7 @@ FAMILIES: tuple[Family, ...] = (
         "gauge",
         "process",
         "Version of stream-al and of Python; always 1.",
-        _build,
+        lambda s: [((__version__, platform.python_version()), 1)],
         ("version", "python"),
     ),
     Family(
@@ -397,9 +392,5 @@ def _metric(family: Family, readings: Iterable[Reading]) -> Metric:
 
 
 def _cumulative(counts: BucketCounts) -> list[tuple[str, float]]:
-    buckets: list[tuple[str, float]] = []
-    running = 0
-    for end, count in zip((*map(str, SECONDS), "+Inf"), counts.counts, strict=True):
-        running += count
-        buckets.append((end, float(running)))
-    return buckets
+    ends = (*map(str, SECONDS), "+Inf")
+    return list(zip(ends, map(float, accumulate(counts.counts)), strict=True))

@@ -180,11 +180,11 @@ def _finish(axes: Axes, x_label: str, y_label: str | None) -> None:
 
 
 def _budget_line(axes: Axes, budget: float, events: float) -> None:
-    """Mark where the whole budget is spent; learned labels end before it: some answers never come."""
+    """Mark the budget's share of the events; with the credit of the start, labels may go beyond it."""
     spent = budget * events
     axes.axvline(spent, color="#777777", linewidth=1.0, linestyle=(0, (4, 3)))
     axes.annotate(
-        f"budget {100 * budget:g} %",
+        f"{100 * budget:g} % of events",
         xy=(spent, 0.02),
         xycoords=("data", "axes fraction"),
         xytext=(-4, 0),

@@ -152,6 +152,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _terms_hold(self) -> Settings:
         self.budget()
+        if len(set(self.task.labels)) < len(self.task.labels):
+            raise ConfigurationError(f"task.labels names a label twice: {', '.join(self.task.labels)}")
         if self.labels.ttl_seconds > self.labels.accepted_for_seconds:
             raise ConfigurationError(
                 f"labels.ttl_seconds is {self.labels.ttl_seconds}, but answers are accepted for only "

@@ -228,6 +228,28 @@ def infer_labels(table: Table) -> tuple[str, ...]:
     return tuple(table.label_names[code] for code in codes[np.argsort(first)] if code >= 0)
 
 
+def doubtful_columns(table: Table) -> list[str]:
+    """Return one sentence for every feature that looks like free text or like an id.
+
+    As a category, a text that is nearly always another one teaches nothing and takes a column a value.
+    """
+    found = []
+    for j, (name, values) in enumerate(zip(table.coded_names, table.vocabularies, strict=True)):
+        filled = int((table.codes[:, j] >= 0).sum())
+        distinct = len(values) - 1
+        if filled >= 50 and distinct > filled / 2:
+            found.append(
+                f"column {name!r} has {distinct} different strings in {filled} rows: name it as free text "
+                f"(--text {name}) or leave it out (--drop {name})"
+            )
+    for j, name in enumerate(table.number_names):
+        column = table.numbers[:, j]
+        whole = len(column) >= 50 and bool(np.isfinite(column).all()) and bool((column % 1 == 0).all())
+        if whole and bool((np.diff(column) == 1).all()):
+            found.append(f"column {name!r} counts the rows: leave it out (--drop {name})")
+    return found
+
+
 def require_two_labels(table: Table) -> None:
     """Raise DataError unless at least two labels occur.
 

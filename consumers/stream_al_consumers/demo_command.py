@@ -62,7 +62,7 @@ def demo(
         _live(job)
         out.print(f"\nThe same against random sampling, {seeds} orders of the stream:")
     pairs = run_job(job, list(range(seeds)))
-    result = report(pairs, job.settings(0))
+    result = report(pairs, job.settings(0), job.people(0))
     title = f"Shuttle, {BUDGET:.0%} of the labels, late and noisy answers"
     picture = draw(pairs, plot, BUDGET, title)
     if json:
@@ -123,7 +123,7 @@ def _table(simulation: Simulation) -> RichTable:
         ("asked", f"{run.asked:,}"),
         ("open", f"{run.asked - sum(p.answers for p in learner.partitions.values()):,}"),
         ("learned", f"{learner.outcomes['learned']:,}"),
-        ("share of events asked", f"{run.asked / max(events, 1):.2%} of {BUDGET:.0%}"),
+        ("share asked", f"{run.asked / max(events, 1):.2%} (budget {BUDGET:.0%})"),
         ("estimated accuracy", shown),
     ):
         table.add_row(name, cell)

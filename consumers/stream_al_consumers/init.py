@@ -137,7 +137,7 @@ def commands(source: Path, label: str, text: str | None, time: str | None) -> li
         f"stream-al simulate {file}{columns}    # what would it have cost, and found?",
         "stream-al check                        # is everything in order?",
         "stream-al serve                        # the service; then, in other terminals:",
-        f"stream-al produce {file}{columns}",
         f"stream-al annotator --answers {file} --label {shlex.quote(label)}",
         "stream-al label                        # or answer yourself",
+        f"stream-al produce {file}{columns} --rate 50    # as events would come in; all at once without",
     ]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stream_al_consumers.options import HeadOption, JsonOption, LabelOption, TextOption, TimeOption
-from stream_al_consumers.output import out, print_json
+from stream_al_consumers.output import out, print_json, say
 
 
 def init(
@@ -23,7 +23,7 @@ def init(
     json: JsonOption = False,
 ) -> None:
     """Look at a file and write a commented stream-al.toml for its task."""
-    from stream_al.datasets import read_table, require_two_labels
+    from stream_al.datasets import doubtful_columns, read_table, require_two_labels
     from stream_al.errors import ConfigurationError
     from stream_al_consumers.init import commands, configuration, write_configuration
 
@@ -31,6 +31,8 @@ def init(
         raise ConfigurationError(f"{to} exists; use --force to overwrite it, or --out to write elsewhere")
     table = read_table(source, label=label, text=text, time=time, head=head)
     require_two_labels(table)
+    for doubt in doubtful_columns(table):
+        say(f"warning: {doubt}")
     found = configuration(table, source, label, budget)
     settings = write_configuration(to, found)
     following = commands(source, label, text, time)

@@ -165,6 +165,8 @@ class OpenRequests:
         if not isinstance(reply, LabelReply) or reply.ticket is None:
             return
         ticket = self._office.verify(reply.ticket)
+        if ticket.asked_at > record.timestamp_ms + SLACK_MS:
+            raise ValueError("the ticket was issued after the reply")
         request = self._open.get(ticket.request_id)
         if request is None:
             return

@@ -17,7 +17,9 @@ from stream_al_consumers.options import (
     TimeOption,
     listed,
 )
-from stream_al_consumers.output import out, print_json
+from stream_al_consumers.output import out, print_json, say
+
+MOST_CLASSES = 1_000
 
 if TYPE_CHECKING:
     from stream_al.comparison import Job, Pair
@@ -60,6 +62,7 @@ def simulate(
 ) -> None:
     """Run a labelled file through the engine, as a stream: what would these labels have bought?"""
     from stream_al.comparison import Job, report
+    from stream_al.errors import ConfigurationError
     from stream_al.simulate import Plan
 
     declared = listed(labels)
@@ -86,8 +89,11 @@ def simulate(
         plan=Plan(initial, holdout, tick),
         baseline=not no_baseline,
     )
+    for target in (plot, decisions, None if json in (None, "-") else Path(json)):
+        if target is not None and not target.parent.is_dir():
+            raise ConfigurationError(f"there is no directory {target.parent}; make it, or name another file")
     pairs = run_job(job, [seed] if seeds is None else list(range(seeds)), decisions)
-    result = report(pairs, job.settings(pairs[0].seed))
+    result = report(pairs, job.settings(pairs[0].seed), job.people(pairs[0].seed))
     if plot is not None:
         draw(pairs, plot, budget, f"{file.name}: {100 * budget:g} % of the labels")
     if json == "-":
@@ -103,14 +109,24 @@ def simulate(
 def run_job(job: Job, seeds: list[int], decisions: Path | None = None) -> list[Pair]:
     """Run all seeds with a progress bar, on as many cores as there are."""
     from stream_al.comparison import run_seeds
-    from stream_al.datasets import require_two_labels
+    from stream_al.errors import ConfigurationError
+    from stream_al.table import doubtful_columns, infer_labels, require_two_labels
     from stream_al_consumers.output import progress
 
     table = job.table(seeds[0])
     require_two_labels(table)
+    labels = infer_labels(table)
+    for doubt in doubtful_columns(table):
+        say(f"warning: {doubt}")
+    if len(labels) > MOST_CLASSES:
+        raise ConfigurationError(
+            f"the label column holds {len(labels)} different values; expected classes, at most "
+            f"{MOST_CLASSES}; name another column with --label"
+        )
+    positive = job.overrides.get("task", {}).get("positive")
+    if positive is not None and positive not in labels:
+        raise ConfigurationError(f"--positive is {positive!r}; expected one of {', '.join(labels)}")
     if job.people(seeds[0]).delay.unit == "ms" and table.timestamps_ms is None:
-        from stream_al.errors import ConfigurationError
-
         raise ConfigurationError(
             f"the delay {job.delay!r} is a duration, but the file has no clock; name its column with --time, "
             "or give the delay in events"
@@ -195,6 +211,12 @@ def print_result(result: dict[str, Any]) -> None:
             f"{estimate['labelled_only']:.3f}",
             markup=False,
         )
+        if result["people"]["noise"]:
+            noise = result["people"]["noise"]
+            out.print(
+                f"  ({noise:.0%} of the answers are wrong by design: both fall by about as much)",
+                markup=False,
+            )
     efficiency = result.get("efficiency")
     if efficiency:
         out.print(

@@ -48,6 +48,11 @@ class Estimate:
     n_effective: float
     answered: int
 
+    def __str__(self) -> str:
+        if not self.answered:
+            return "no answers yet"
+        return f"{self.value:.2f} [{self.lower:.2f}, {self.upper:.2f}], {self.answered} answers"
+
     @property
     def shown(self) -> bool:
         """Whether the number may be shown at all."""

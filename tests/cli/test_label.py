@@ -186,9 +186,11 @@ def test_no_record_stops_the_queue(queue: Path) -> None:
         for wrong in ({"request_id": []}, {"priority": "high"}, {"asked_at": 1e400}, {"event": 3}):
             log.append(LABEL_REQUESTS, None, json.dumps(best | wrong).encode())
         log.append(LABEL_REPLIES, None, _reply(best["ticket"], label="up"))
+        future = _signed(office, body | {"asked_at": body["asked_at"] + DAY * 1000})
+        log.append(LABEL_REPLIES, None, _reply(future))
         requests.refresh()
         assert len(requests) == before
-        assert requests.skipped == 2 * (6 + len(hostile)) + 4 + 1
+        assert requests.skipped == 2 * (6 + len(hostile)) + 4 + 2
         log.append(LABEL_REPLIES, None, _reply(best["ticket"]))
         requests.refresh()
         assert len(requests) == before - 1

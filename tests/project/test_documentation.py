@@ -220,7 +220,16 @@ def test_every_option_of_simulate_stands_there():
 
 # ---- the contract of simulate --json -------------------------------------------------------------
 
-ALIKE = ("baseline.random", "standard_error", "per_seed", "config", "seeds")
+ALIKE = (
+    "baseline.random",
+    "baseline.random_same_ledger",
+    "efficiency.same_ledger",
+    "people",
+    "standard_error",
+    "per_seed",
+    "config",
+    "seeds",
+)
 """Fields of which the page says only what they are."""
 
 
@@ -246,6 +255,6 @@ def test_every_field_of_the_result_stands_there(tmp_path):
         overrides={"task": {"open_labels": True}, "outputs": {"predictions": "none"}},
         plan=Plan(holdout=0.2),
     )
-    result = report([job.run(0), job.run(1)], job.settings(0))
+    result = report([job.run(0), job.run(1)], job.settings(0), job.people(0))
     written = {codes(row[0])[0] for row in rows(section(page("docs/simulate.md"), "The result"), "field")}
     assert written == paths(json.loads(json.dumps(result)))

@@ -21,6 +21,22 @@ def test_the_baseline_learns_as_many_labels(pair):
     assert abs(pair.rule.learned - pair.random.learned) <= 1
 
 
+def test_the_paced_baseline_learns_as_many_with_the_same_head_start(pair):
+    assert pair.paced is not None
+    assert abs(pair.rule.learned - pair.paced.learned) <= 1
+    early = [sum(row < 40 for row in run.asked_rows) for run in (pair.rule, pair.paced, pair.random)]
+    assert abs(early[0] - early[1]) <= 6
+    assert early[2] < early[1]
+
+
+def test_with_two_votes_a_request_the_labels_are_still_equal():
+    changed = settings(0.2, overlap=2)
+    found = compare_seed(gaussian_table(), changed, people("lognormal:50,1"), Plan())
+    assert found.rule.learned > 20
+    assert abs(found.rule.learned - found.random.learned) <= 1
+    assert abs(found.rule.learned - found.paced.learned) <= 1
+
+
 def test_the_baseline_is_spread_over_the_whole_stream(pair):
     rows = np.array(pair.random.asked_rows)
     assert 0.35 < rows.mean() / 800 < 0.65
@@ -33,7 +49,7 @@ def test_the_sample_is_no_longer_than_needed():
 
 
 def test_the_report_is_the_contract(pair):
-    found = report([pair], settings())
+    found = report([pair], settings(), people())
     wanted = {
         "schema", "events", "seeds", "labels", "accuracy", "estimate",
         "effective_delay_events", "curve", "baseline", "efficiency", "events_per_second", "config",
@@ -48,7 +64,7 @@ def test_the_report_is_the_contract(pair):
 
 def test_means_and_errors_are_over_seeds(pair):
     other = compare_seed(gaussian_table(seed=1), settings(), people(), Plan())
-    found = report([pair, other], settings())
+    found = report([pair, other], settings(), people())
     kappas = [p.rule.confusion.kappa for p in (pair, other)]
     gains = [p.rule.confusion.kappa - p.random.confusion.kappa for p in (pair, other)]
     assert found["accuracy"]["kappa"] == pytest.approx(np.mean(kappas))
