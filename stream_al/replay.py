@@ -17,7 +17,7 @@ import orjson
 
 from stream_al.decode import decode_event, decode_mapped
 from stream_al.engine import Engine
-from stream_al.errors import InvalidMessage
+from stream_al.errors import InvalidMessage, LogError
 from stream_al.learner import Learner
 from stream_al.log.protocol import (
     EVENTS,
@@ -152,11 +152,11 @@ class ScriptedLog:
 
     def append(self, topic: str, key: bytes | None, value: bytes) -> Position:
         """Refuse: a replay writes nothing."""
-        raise NotImplementedError("a replay writes nothing")
+        raise LogError("a replay writes nothing; append to the log itself")
 
     def append_many(self, topic: str, records: Sequence[tuple[bytes | None, bytes]]) -> list[Position]:
         """Refuse: a replay writes nothing."""
-        raise NotImplementedError("a replay writes nothing")
+        raise LogError("a replay writes nothing; append to the log itself")
 
     def read(self, topic: str, group: str, max_records: int) -> list[Record]:
         """Return nothing: a replay has no readers."""
