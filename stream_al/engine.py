@@ -391,7 +391,8 @@ class Engine:
         encoded = list(chain.from_iterable(part.encoded for part in work))
         scored = tick.scored or (self.learner.score(encoded) if encoded else None)
         clock.lap("score")
-        scores = self._scores(scored, [event.event_id for part in work for _, event in part.valid])
+        ids = [event.event_id for part in work for _, event in part.valid]
+        scores = query_scores(self.learner, scored, ids, self._score, self.options.seed) if scored else []
         tick.scored = scored
         clock.lap("query score")
         start = 0
@@ -419,18 +420,6 @@ class Engine:
                 draft.state.reply_position = self.learner.position
         tick.events = len(encoded)
         return outputs, drafts
-
-    def _scores(self, scored: Scored | None, ids: list[str]) -> list[int]:
-        """Return u as 16-bit integers; 1 while nothing was learned, or a single class is known."""
-        if scored is None:
-            return []
-        if not scored.fitted or scored.probabilities.shape[1] < 2:
-            return [SCALE] * len(ids)
-        rare = self.learner.rare_class()
-        context = ScoreContext(scored.probabilities, ids, scored.inputs, rare, self.options.seed)
-        u = (self._score if rare is None else risk)(context)
-        rounded: list[int] = np.rint(np.clip(u[: len(ids)], 0.0, 1.0) * SCALE).astype(np.int64).tolist()
-        return rounded
 
     def _decide_partition(
         self,
@@ -472,6 +461,20 @@ class Engine:
             for i, q in ((i, sample_probability(seen + 1 + i)) for i in hits)
             if coins[i] < q
         ]
+
+
+def query_scores(learner: Learner, scored: Scored, ids: list[str], score: Score, seed: int) -> list[int]:
+    """Return u of scored events as 16-bit integers: what the rule ranks, and `Prediction.uncertainty`.
+
+    It is 1 while nothing was learned or a single class is known, and `risk` while a class is rare.
+    """
+    if not scored.fitted or scored.probabilities.shape[1] < 2:
+        return [SCALE] * len(ids)
+    rare = learner.rare_class()
+    context = ScoreContext(scored.probabilities, ids, scored.inputs, rare, seed)
+    u = (score if rare is None else risk)(context)
+    rounded: list[int] = np.rint(np.clip(u[: len(ids)], 0.0, 1.0) * SCALE).astype(np.int64).tolist()
+    return rounded
 
 
 def sample_probability(n: int) -> float:

@@ -9,8 +9,10 @@ import numpy as np
 
 from stream_al.decode import DecodedEvent
 from stream_al.encode import encode
+from stream_al.engine import query_scores
 from stream_al.outputs import DIGITS
-from stream_al.query.scores import Score, ScoreContext, risk
+from stream_al.query.scores import Score
+from stream_al.query.window import SCALE
 from stream_al.settings import Settings
 from stream_al_consumers.board import Board
 
@@ -38,18 +40,15 @@ class Scoring:
         learner = self._learner
         ids = [event.event_id for event in events]
         scored = learner.score([encode(event, self._encoding) for event in events])
-        rare = learner.rare_class()
-        context = ScoreContext(scored.probabilities, ids, scored.inputs, rare, self._seed)
-        known = scored.fitted and scored.probabilities.shape[1] > 1
-        u = (self._score if rare is None else risk)(context) if known else np.ones(len(events))
+        scores = query_scores(learner, scored, ids, self._score, self._seed)
         shown = np.round(scored.shown[: len(events)], DIGITS).tolist()
         return [
             {
                 "event_id": event_id,
                 "label": learner.labels[int(np.argmax(row))] if scored.fitted else None,
                 "probabilities": dict(zip(learner.labels, row, strict=False)),
-                "uncertainty": round(float(min(max(value, 0.0), 1.0)), DIGITS),
+                "uncertainty": round(u / SCALE, DIGITS),
                 "model_version": learner.position,
             }
-            for event_id, row, value in zip(ids, shown, u[: len(events)].tolist(), strict=True)
+            for event_id, row, u in zip(ids, shown, scores, strict=True)
         ]
