@@ -73,8 +73,8 @@ MUTANTS = (
     Mutant(
         "baseline with fewer labels",
         "comparison.py",
-        "random_sample(simulation, rule.learned)",
-        "random_sample(simulation, rule.learned * 9 // 10)",
+        "_baseline(simulation, rule.learned, frozenset(), progress)",
+        "_baseline(simulation, rule.learned * 9 // 10, frozenset(), progress)",
         "tests/unit/test_comparison.py::test_the_baseline_learns_as_many_labels",
     ),
     Mutant(
@@ -96,8 +96,8 @@ MUTANTS = (
     Mutant(
         "wall clock",
         "engine.py",
-        "ScoredEvent(event.event_id, record.timestamp_ms, score)",
-        "ScoredEvent(event.event_id, int(time.time() * 1000), score)",
+        "times = [record.timestamp_ms for record, _ in part.valid]",
+        "times = [int(time.time() * 1000) for record, _ in part.valid]",
         "tests/unit/test_engine.py::test_log_time_never_runs_backwards_and_an_hour_ahead_at_most",
     ),
     Mutant(
