@@ -22,13 +22,13 @@ from pathlib import Path
 
 import numpy as np
 import orjson
-from threadpoolctl import threadpool_limits
 
 from stream_al.build import build_engine
 from stream_al.engine import Engine
 from stream_al.log.memory import MemoryLog
 from stream_al.log.protocol import EVENTS, LABEL_REPLIES, LABEL_REQUESTS, Log
 from stream_al.log.sqlite import SqliteLog
+from stream_al.models.products import pin_blas_threads
 from stream_al.settings import load_settings
 
 FEATURES, EVENTS_A_ROUND, ROUNDS, WARM_EVENTS = 30, 10_000, 5, 8_000
@@ -153,7 +153,8 @@ def time_split(events: list[bytes]) -> Callable[[], float]:
 
 def measure() -> dict[str, object]:
     """Return all figures of one run."""
-    with tempfile.TemporaryDirectory() as directory, threadpool_limits(1):
+    pin_blas_threads()
+    with tempfile.TemporaryDirectory() as directory:
         memory = warm_engine(MemoryLog())
         sqlite = warm_engine(SqliteLog(Path(directory) / "bench.db", partitions=1, owner=True))
         stages: dict[str, float] = {}
