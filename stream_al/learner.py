@@ -341,14 +341,14 @@ class Learner:
     def _learn(self, encoded: EncodedInput, y: int, weight: float) -> None:
         """Learn one label: the only place where the model does."""
         self._register(encoded)
+        x = self.columns.inputs([encoded], self.scaler, pad=False)
         if not self.samples:
             # a warm start: imported rows are all that is known of the scale until events flow
-            row = self.columns.inputs([encoded], self.scaler, pad=False).dense[0]
-            self.scaler.observe(row, 1.0)
+            self.scaler.observe(x.dense[0], 1.0)
         if self.model.fitted:
             padded = self.columns.inputs([encoded], self.scaler, pad=True)
             self.temperature.observe(self._probabilities(padded)[0], y)
-        self.model.learn(self.columns.inputs([encoded], self.scaler, pad=False), y, weight)
+        self.model.learn(x, y, weight)
         self.learned_by_class[y] += 1
         self._chain = blake2b(
             self._chain + orjson.dumps([encoded.to_message(), y, weight]), digest_size=16

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from stream_al.errors import ConfigurationError
 from stream_al.models.dotted import factory, parameters
 from stream_al.models.dual import refit_due
-from stream_al.models.estimator import check_estimator, estimator_proba, frequencies, quiet
-from stream_al.models.flat import FlatMemory, Layout
+from stream_al.models.estimator import check_estimator, estimator_proba, quiet
+from stream_al.models.flat import Layout
 from stream_al.models.inputs import Inputs
 from stream_al.models.memory import bounded
 from stream_al.models.protocol import F64, State
+from stream_al.models.remembering import RememberingModel
 
 ANSWERS = 300
 
 
-class RefitModel:
+class RefitModel(RememberingModel):
     """An estimator with ``fit`` behind the model protocol.
 
     Parameters
@@ -52,30 +53,9 @@ class RefitModel:
         check_estimator(build, "fit")
         self._raw = not standardise
         self._build = build
-        self._memory = FlatMemory(answers)
-        self._counts = np.zeros(classes)
+        super().__init__(classes, answers)
         self._new = 0
         self._fit(Layout(), np.zeros((0, 0)), np.zeros(0, dtype=np.int64), np.zeros(0))
-
-    @property
-    def classes(self) -> int:
-        """Classes known."""
-        return len(self._counts)
-
-    @property
-    def fitted(self) -> bool:
-        """Whether anything was learned."""
-        return len(self._memory) > 0
-
-    def grow(self, classes: int) -> None:
-        """Make room for more classes."""
-        self._counts = np.pad(self._counts, (0, max(0, classes - self.classes)))
-
-    def predict_proba(self, batch: Inputs) -> F64:
-        """Return probabilities (m, classes)."""
-        if self._estimator is None:
-            return np.tile(frequencies(self._counts), (len(batch.dense), 1))
-        return estimator_proba(self._estimator, self._layout.matrix(batch), self.classes)
 
     def learn(self, x: Inputs, y: int, weight: float) -> None:
         """Remember one answer, and fit when enough are new."""
@@ -91,7 +71,7 @@ class RefitModel:
 
     def _fit(self, layout: Layout, rows: F64, labels: NDArray[np.int64], weights: F64) -> None:
         self._layout, self._rows, self._labels, self._weights = layout, rows, labels, weights
-        self._estimator: Any = None
+        self._estimator = None
         if len(np.unique(labels)) < 2 or not layout.columns:
             return
         with quiet():
@@ -104,12 +84,6 @@ class RefitModel:
         except ValueError:  # too few rows for it (neighbours, folds); settings were tried at the start
             return
         self._estimator = estimator
-
-    def observe(self, x: Inputs, weight: float) -> None:
-        """Do nothing."""
-
-    def members(self, batch: Inputs) -> None:
-        """Return None: no committee."""
 
     def dump(self) -> State:
         """Return the remembered answers, and the rows of the last fit."""

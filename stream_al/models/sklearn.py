@@ -15,16 +15,16 @@ import numpy as np
 
 from stream_al.errors import DataError
 from stream_al.models.dotted import factory, parameters
-from stream_al.models.estimator import check_estimator, estimator_proba, frequencies, quiet
-from stream_al.models.flat import FlatMemory, Layout
+from stream_al.models.estimator import check_estimator, quiet
 from stream_al.models.inputs import Inputs
 from stream_al.models.memory import bounded
 from stream_al.models.protocol import F64, State
+from stream_al.models.remembering import RememberingModel
 
 REMEMBERED = 1000
 
 
-class PartialFitModel:
+class PartialFitModel(RememberingModel):
     """An estimator with ``partial_fit`` behind the model protocol.
 
     Parameters
@@ -43,30 +43,7 @@ class PartialFitModel:
     def __init__(self, classes: int, build: Callable[[], Any]) -> None:
         check_estimator(build, "partial_fit")
         self._build = build
-        self._estimator: Any = None
-        self._counts = np.zeros(classes)
-        self._layout = Layout()
-        self._memory = FlatMemory(REMEMBERED)
-
-    @property
-    def classes(self) -> int:
-        """Classes known."""
-        return len(self._counts)
-
-    @property
-    def fitted(self) -> bool:
-        """Whether anything was learned."""
-        return len(self._memory) > 0
-
-    def grow(self, classes: int) -> None:
-        """Make room for more classes."""
-        self._counts = np.pad(self._counts, (0, max(0, classes - self.classes)))
-
-    def predict_proba(self, batch: Inputs) -> F64:
-        """Return probabilities (m, classes)."""
-        if self._estimator is None:
-            return np.tile(frequencies(self._counts), (len(batch.dense), 1))
-        return estimator_proba(self._estimator, self._layout.matrix(batch), self.classes)
+        super().__init__(classes, REMEMBERED)
 
     def learn(self, x: Inputs, y: int, weight: float) -> None:
         """Learn one answer; one that is new in kind makes a new estimator."""
@@ -91,12 +68,6 @@ class PartialFitModel:
             more = {**first, "sample_weight": weights}
         with quiet():
             self._estimator.partial_fit(rows, labels, **more)
-
-    def observe(self, x: Inputs, weight: float) -> None:
-        """Do nothing."""
-
-    def members(self, batch: Inputs) -> None:
-        """Return None: no committee."""
 
     def dump(self) -> None:
         """Return None: the log is folded instead."""
