@@ -67,7 +67,7 @@ MUTANTS = (
         "coin from random",
         "query/coin.py",
         "digests.append(digest.digest())",
-        'digests.append(__import__("os").urandom(8))',
+        'digests.append(__import__("os").urandom(len(digest.digest())))',
         f"{LEDGER}::test_the_floor_coin_depends_on_the_id_alone",
     ),
     Mutant(

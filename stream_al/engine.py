@@ -33,10 +33,9 @@ from stream_al.log.protocol import (
 from stream_al.mapping import EventMap
 from stream_al.novelty import BatchNovelty, Novelty
 from stream_al.outputs import OutputWriter, dead_letter_output
-from stream_al.query.coin import Coin
+from stream_al.query.coin import PlaceCoin
 from stream_al.query.policy import Decision, QueryPolicy, ScoredEvent
-from stream_al.query.reservoir import SIZE as RESERVOIR_SIZE
-from stream_al.query.reservoir import Projection
+from stream_al.query.reservoir import Projection, remembered
 from stream_al.query.scores import Score, ScoreContext, risk
 from stream_al.query.state import QueryState
 from stream_al.query.window import SCALE
@@ -175,7 +174,7 @@ class Engine:
         self.options = options
         self._score = score
         self._writer = writer
-        self._sample_coin = Coin("sample", options.seed)
+        self._sample_coin = PlaceCoin("sample", options.seed)
         self._project = Projection(options.seed) if options.near_duplicates else None
         self._memory: dict[int, _Partition] = {}
         self._rejected: list[tuple[Record, InvalidMessage]] = []
@@ -275,14 +274,11 @@ class Engine:
     def _restore(self, restored: Mapping[int, Progress]) -> None:
         """Replace all memory by what the log has committed, and fold at least as far as it had been."""
         self._held.clear()
-        self._memory = {
-            partition: _Partition(
-                self.policy.decode(committed.state),
-                committed.next_offset,
-                Novelty(self._last_requests(partition)),
-            )
-            for partition, committed in restored.items()
-        }
+        self._memory = {}
+        for partition, committed in restored.items():
+            state = self.policy.decode(committed.state)
+            novelty = Novelty(state.asked, self._last_requests(partition, remembered(state.asked)))
+            self._memory[partition] = _Partition(state, committed.next_offset, novelty)
         changed = [p for p, committed in restored.items() if self.policy.restarts(committed.state)]
         if changed:
             logger.warning(
@@ -308,18 +304,20 @@ class Engine:
             if not records:
                 return
 
-    def _last_requests(self, partition: int) -> list[EncodedInput]:
-        """Return the inputs of the last 64 requests of a partition, oldest first."""
+    def _last_requests(self, partition: int, count: int) -> list[EncodedInput]:
+        """Return the inputs of the last requests of a partition, oldest first."""
+        if not count:
+            return []
         first, end = self.log.bounds(LABEL_REQUESTS, partition)
-        reach = RESERVOIR_SIZE
+        reach = count
         while True:
             start = max(first, end - reach)
             records = self.log.tail(LABEL_REQUESTS, partition, start, max(1, end - start))
-            if len(records) >= RESERVOIR_SIZE or start == first:
+            if len(records) >= count or start == first:
                 break
             reach *= 4  # offsets are not dense on every log
         inputs = []
-        for record in records[-RESERVOIR_SIZE:]:
+        for record in records[-count:]:
             # a ticket under a retired key says nothing that may be trusted, and stops no service
             with suppress(InvalidTicket):
                 ticket = self.learner.office.verify(self._writer.ticket_of(record.value))
@@ -449,13 +447,12 @@ class Engine:
         outputs.extend(
             self._writer.write(part.partition, part.valid, part.encoded, decisions, scored, first_row, before)
         )
-        outputs.extend(self._samples(part, ids, before.events))
+        outputs.extend(self._samples(part, before.events))
 
-    def _samples(self, part: _Work, ids: list[str], seen: int) -> list[Output]:
+    def _samples(self, part: _Work, seen: int) -> list[Output]:
         """Return samples for the scaler: q(n) = max(0.002, min(1, 256/n)), n = events so far."""
-        coins = self._sample_coin.many(ids)
-        highest = sample_probability(seen + 1)
-        hits = [i for i, coin in enumerate(coins) if coin < highest]
+        coins = self._sample_coin(part.partition, [record.offset for record, _ in part.valid])
+        hits: list[int] = np.flatnonzero(coins < sample_probability(seen + 1)).tolist()
         return [
             self._writer.sample(*part.valid[i], part.encoded[i], q)
             for i, q in ((i, sample_probability(seen + 1 + i)) for i in hits)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stream_al.encode import EncodedInput
 from stream_al.learner import Learner
 from stream_al.models.inputs import Inputs
-from stream_al.query.reservoir import SIZE, Projection, Reservoir
+from stream_al.query.reservoir import Projection, Reservoir, remembered
 
 F64 = NDArray[np.float64]
 
@@ -22,12 +22,15 @@ class Novelty:
 
     Attributes
     ----------
+    asked : int
+        Requests of the partition so far.
     requests : sequence of EncodedInput
-        At most 64, oldest first.
+        The last of them, oldest first.
     reservoir : Reservoir or None
         Their embeddings with the scale of model position ``embedded_at``; None until needed.
     """
 
+    asked: int = 0
     requests: Sequence[EncodedInput] = ()
     reservoir: Reservoir | None = None
     embedded_at: int = -1
@@ -77,7 +80,7 @@ class BatchNovelty:
         if self._reservoir is None:
             requests = self._requests()
             inputs = columns.inputs(requests, self._learner.scaler, pad=False)
-            self._reservoir = Reservoir(self._project(inputs, range(len(requests))))
+            self._reservoir = Reservoir(self._project(inputs, range(len(requests))), self._asked)
         return self._reservoir.near(self._embed(i, self._project))
 
     def asked(self, i: int) -> None:
@@ -88,10 +91,15 @@ class BatchNovelty:
 
     def after(self) -> Novelty:
         """Return what is remembered behind the batch."""
-        return Novelty(self._requests(), self._reservoir, self._learner.position)
+        return Novelty(self._asked, self._requests(), self._reservoir, self._learner.position)
+
+    @property
+    def _asked(self) -> int:
+        return self._before.asked + len(self._added)
 
     def _requests(self) -> list[EncodedInput]:
-        return [*self._before.requests, *self._added][-SIZE:]
+        requests = [*self._before.requests, *self._added]
+        return requests[max(0, len(requests) - remembered(self._asked)) :]
 
     def _embed(self, i: int, project: Projection) -> F64:
         if self._embedded is None or self._embedded[0] != i:

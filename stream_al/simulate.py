@@ -26,12 +26,12 @@ from stream_al.log.memory import MemoryLog
 from stream_al.log.protocol import DEAD_LETTERS, EVENTS, LABEL_REPLIES, LABEL_REQUESTS, PREDICTIONS, Log
 from stream_al.monitor.accuracy import ConfusionMatrix
 from stream_al.monitor.curve import CurvePoint, LearningCurve
-from stream_al.query.coin import Coin
+from stream_al.query.coin import PlaceCoin
 from stream_al.query.ledger import TOKEN
 from stream_al.query.policy import Decision, QueryPolicy
 from stream_al.settings import Settings
 from stream_al.table import Table
-from stream_al.virtual_time import due_row, due_rows, event_id, person_id, times_of
+from stream_al.virtual_time import due_row, due_rows, person_id, times_of
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -423,14 +423,11 @@ class Simulation:
         return float((self.run.spent_by_event * TOKEN - promised).max()) / TOKEN
 
     def _sample_rows(self) -> I64:
-        """Return the rows whose events will be written as samples; known from their ids alone."""
-        coin = Coin("sample", self.settings.seed)
-        rows = []
-        for n, i in enumerate(range(self.first, self.end), 1):
-            q = sample_probability(n)
-            if q >= 1.0 or coin(event_id(self.table, i)) < q:
-                rows.append(i)
-        return np.array(rows, dtype=np.int64)
+        """Return the rows whose events will be written as samples; known from their places alone."""
+        count = self.end - self.first
+        coins = PlaceCoin("sample", self.settings.seed)(0, range(count))
+        hits = np.flatnonzero(coins < [sample_probability(n) for n in range(1, count + 1)])
+        return self.first + hits
 
     def _positive_label(self) -> str | None:
         if self.settings.task.positive is not None:

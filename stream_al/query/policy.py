@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from stream_al.query.coin import Coin
+from stream_al.query.coin import TwoCoins
 from stream_al.query.ledger import DAY_MS, TOKEN, Budget, Ledger
 from stream_al.query.state import (
     QueryState,
@@ -85,7 +85,8 @@ class Decision(NamedTuple):
 
 # Builds a Decision in C: a third of the time of Decision(...), once an event.
 _decision: Callable[[tuple[object, ...]], Decision] = partial(tuple.__new__, Decision)
-Share = Callable[[int], tuple[float, float]]
+Share = Callable[[int, int, float], float]
+"""From an event's number, score and rank to its share of the chosen budget; 1 on average."""
 NearDuplicate = Callable[[int], bool]
 """Tells whether event i of the batch is a near-duplicate of something asked before it."""
 
@@ -159,8 +160,7 @@ class RankedPolicy:
         self.configuration = config_hash(
             self.name, budget.share, budget.overlap, budget.floor_share, budget.capacity, seed, *fingerprint
         )
-        self._floor_coin = Coin("floor", seed)
-        self._query_coin = Coin("query", seed)
+        self._coins = TwoCoins("query", seed)
         b = budget.asks_per_event
         self._terms = _Terms(
             floor=budget.floor_share * b,
@@ -204,10 +204,12 @@ class RankedPolicy:
         terms, income, limit = self._terms, self.budget.income, self.budget.limit
         recent = set(s.recent)
         decisions: list[Decision] = []
-        ids = [event.event_id for event in events]
-        floor_coins, query_coins = self._floor_coin.many(ids), self._query_coin.many(ids)
+        floor_coins, query_coins = self._coins([event.event_id for event in events])
+        ranks = self._ranks(window, [event.score for event in events])
         share, until = self._share(s, window, feedback)
-        for i, (event_id, timestamp_ms, score) in enumerate(events):
+        asking = feedback.chosen_asks and feedback.floor_asks
+        rows = zip(events, ranks, floor_coins, query_coins, strict=True)
+        for i, ((event_id, timestamp_ms, score), rank, floor_coin, query_coin) in enumerate(rows):
             now = s.advance(timestamp_ms)
             s.events += 1
             ledger.earn(income, limit)
@@ -215,27 +217,25 @@ class RankedPolicy:
                 ledger.day, ledger.day_asked = now // DAY_MS, 0
             if now >= until:
                 share, until = self._share(s, window, feedback)
-            rank, wanted = share(score)
+            wanted = share(s.events, score, rank)
             tokens = ledger.tokens
             payable = tokens >= terms.cost and (terms.cap is None or ledger.day_asked < terms.cap)
             p = 0.0
-            if payable and feedback.chosen_asks and feedback.floor_asks:
+            if payable and asking:
                 if tokens > terms.full:
                     p = 1.0
                 elif tokens >= terms.reserve:
                     fill = tokens * terms.tilt
                     p = min(1.0, terms.chosen * min(4.0, max(0.25, fill * fill)) * wanted)
-            hit = floor_coins[i] < terms.floor
+            hit = floor_coin < terms.floor
             floor = hit and feedback.floor_asks
-            duplicate = False
-            if floor or query_coins[i] < p:
+            duplicate = ask = False
+            if floor or query_coin < p:
                 known = id_hash(event_id) in recent
                 duplicate = not known and payable and terms.full >= 0 and near_duplicate(i)
                 if known or duplicate:
                     p = 0.0
                 ask = payable and not known and (floor or p > 0.0)
-            else:
-                ask = False
             blocked = hit and not (payable and feedback.floor_asks)
             ledger.floor_blocked += blocked
             propensity = 1.0 - (1.0 - terms.floor) * (1.0 - p) if payable else None
@@ -250,11 +250,15 @@ class RankedPolicy:
             )
         return s, decisions
 
-    def _share(self, state: QueryState, window: ScoreWindow, feedback: Feedback) -> tuple[Share, float]:
-        """Return the function from a score to (rank, share of the chosen budget), and until when it holds.
+    def _ranks(self, window: ScoreWindow, scores: Sequence[int]) -> list[float]:
+        """Return the rank of every score; it depends on no decision, so the whole batch enters first."""
+        return window.enter(scores)
 
-        Shares are 1 on average. The staler the model, the more evenly it asks: ``st`` is the part of the
-        requests that are still open, against the answers that were learned.
+    def _share(self, state: QueryState, window: ScoreWindow, feedback: Feedback) -> tuple[Share, float]:
+        """Return the function to an event's share of the chosen budget, and until when it holds.
+
+        The staler the model, the more evenly it asks: ``st`` is the part of the requests that are still
+        open, against the answers that were learned.
         """
         pending, until = state.asked - feedback.answers, math.inf
         if feedback.delay_ms is not None:
@@ -266,15 +270,11 @@ class RankedPolicy:
         even = 0.0 if feedback.rare else 0.9 * stale
         u_power = 2.0 * fresh
         rank_power = 4.0 * (1.0 if feedback.rare else fresh)
-        log, exp = math.log, math.exp
+        log, exp, normalise = math.log, math.exp, window.normalise
 
-        def share(score: int) -> tuple[float, float]:
-            rank = window.enter(score)
-            if rank > 0.0:
-                s = exp(u_power * log(score / SCALE + 1e-3) + rank_power * log(rank))
-            else:
-                s = 0.0
-            return rank, (1.0 - even) * window.normalise(s) + even
+        def share(number: int, score: int, rank: float) -> float:
+            s = exp(u_power * log(score / SCALE + 1e-3) + rank_power * log(rank)) if rank > 0.0 else 0.0
+            return (1.0 - even) * normalise(s) + even
 
         return share, until
 
@@ -284,11 +284,14 @@ class RandomPolicy(RankedPolicy):
 
     name = "random"
 
+    def _ranks(self, window: ScoreWindow, scores: Sequence[int]) -> list[float]:
+        return [1.0] * len(scores)
+
     def _share(self, state: QueryState, window: ScoreWindow, feedback: Feedback) -> tuple[Share, float]:
-        return lambda score: (1.0, 1.0), math.inf
+        return lambda number, score, rank: 1.0, math.inf
 
 
-class PeriodicPolicy(RankedPolicy):
+class PeriodicPolicy(RandomPolicy):
     """Every (1/b)-th event: a deterministic choice, so its propensity is 1, or the floor's elsewhere."""
 
     name = "periodic"
@@ -296,9 +299,9 @@ class PeriodicPolicy(RankedPolicy):
     def _share(self, state: QueryState, window: ScoreWindow, feedback: Feedback) -> tuple[Share, float]:
         chosen = self._terms.chosen
 
-        def share(score: int) -> tuple[float, float]:
-            due = math.floor(state.events * chosen) > math.floor((state.events - 1) * chosen)
-            return 1.0, math.inf if due else 0.0
+        def share(number: int, score: int, rank: float) -> float:
+            due = math.floor(number * chosen) > math.floor((number - 1) * chosen)
+            return math.inf if due else 0.0
 
         return share, math.inf
 

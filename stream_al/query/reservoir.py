@@ -1,4 +1,4 @@
-"""The novelty reservoir: the last 64 requests, so that a wave of near-duplicates is not asked again.
+"""The novelty reservoir: the last requests, so that a wave of near-duplicates is not asked again.
 
 It is determined by the tail of ``label-requests`` and needs no room in the committed state. An event
 whose embedding lies within a small distance of something that was just asked teaches nothing new; the
@@ -18,9 +18,11 @@ from stream_al.models.inputs import Inputs
 
 F64 = NDArray[np.float64]
 SIZE = 64
+STRIDE = 8
+"""Requests that are forgotten together; the typical distance is measured then, and costs little a request."""
 DIMENSIONS = 64
 NEAR = 0.1
-"""Fraction of the reservoir's median nearest-neighbour distance below which an event is a near-duplicate."""
+"""Fraction of the reservoir's typical distance below which an event is a near-duplicate."""
 COPY = 1e-12
 """Squared distance up to which two items are copies of each other."""
 ROUNDING = 1e-5
@@ -76,17 +78,29 @@ class Projection:
         self._sign = np.concatenate([self._sign, np.where(numbers & 4096, 1.0, -1.0)])
 
 
+def remembered(requests: int) -> int:
+    """Return how many of a partition's requests are remembered: the last 64, and up to 7 before them.
+
+    >>> [remembered(n) for n in (5, 64, 71, 72, 73)]
+    [5, 64, 71, 64, 65]
+    """
+    return min(requests, SIZE + requests % STRIDE)
+
+
 class Reservoir:
-    """Embeddings of the last 64 requests of a partition, compared with one candidate at a time.
+    """Embeddings of the last requests of a partition, compared with one candidate at a time.
 
     Parameters
     ----------
     items : (n, 64) float64
-        Embeddings, oldest first, n at most 64; never changed, so copies share it.
+        Embeddings, oldest first; never changed, so copies share it.
+    requests : int, optional
+        Requests of the partition so far, where it was more than are remembered.
     """
 
-    def __init__(self, items: F64) -> None:
+    def __init__(self, items: F64, requests: int | None = None) -> None:
         self._items = items
+        self._requests = len(items) if requests is None else requests
         self._radius: float | None = None
 
     def __len__(self) -> int:
@@ -94,7 +108,7 @@ class Reservoir:
 
     def copy(self) -> Reservoir:
         """Return an independent copy."""
-        twin = Reservoir(self._items)
+        twin = Reservoir(self._items, self._requests)
         twin._radius = self._radius
         return twin
 
@@ -103,30 +117,35 @@ class Reservoir:
         if not len(self._items):
             return False
         if self._radius is None:
-            self._radius = NEAR * self._typical_distance()
+            measured = max(0, len(self) - self._requests % STRIDE)
+            self._radius = NEAR * _typical_distance(self._items[:measured])
         gap = self._items - embedding
         return bool(np.einsum("ij,ij->i", gap, gap).min() <= max(self._radius**2, COPY))
 
     def add(self, embedding: F64) -> None:
-        """Remember a request; the oldest of 64 is forgotten."""
-        self._items = np.concatenate([self._items[1 - SIZE :], embedding[None]])
-        self._radius = None
+        """Remember a request; at every eighth one all but the last 64 are forgotten."""
+        self._requests += 1
+        kept = remembered(self._requests) - 1
+        self._items = np.concatenate([self._items[-kept:] if kept else self._items[:0], embedding[None]])
+        if self._requests % STRIDE == 0:
+            self._radius = None
 
-    def _typical_distance(self) -> float:
-        """Return the (upper) median distance to the nearest other item; copies are not others.
 
-        The items stand in the order of their requests, so the product has the same bits wherever the
-        stream was cut.
-        """
-        if len(self) < FEW:
-            return 0.0
-        items = self._items.astype(np.float32)
-        squares = items @ items.T
-        norms = squares.diagonal().copy()
-        squares *= -2.0
-        squares += norms
-        squares += norms[:, None]
-        squares[squares <= ROUNDING * norms] = np.inf
-        nearest = np.sort(squares.min(axis=1))
-        known = int(np.searchsorted(nearest, np.inf))
-        return math.sqrt(nearest[known // 2]) if known else 0.0
+def _typical_distance(embeddings: F64) -> float:
+    """Return the (upper) median distance to the nearest other item; copies are not others.
+
+    The items stand in the order of their requests, so the product has the same bits wherever the
+    stream was cut.
+    """
+    if len(embeddings) < FEW:
+        return 0.0
+    items = embeddings.astype(np.float32)
+    squares = items @ items.T
+    norms = squares.diagonal().copy()
+    squares *= -2.0
+    squares += norms
+    squares += norms[:, None]
+    squares[squares <= ROUNDING * norms] = np.inf
+    nearest = np.sort(squares.min(axis=1))
+    known = int(np.searchsorted(nearest, np.inf))
+    return math.sqrt(nearest[known // 2]) if known else 0.0

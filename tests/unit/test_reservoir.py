@@ -1,4 +1,4 @@
-"""The reservoir: copies are near, strangers are not, the oldest of 64 is forgotten."""
+"""The reservoir: copies are near, strangers are not, the oldest are forgotten."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from stream_al.models.inputs import Inputs, Words
 from stream_al.models.scaler import Scaler
-from stream_al.query.reservoir import DIMENSIONS, SIZE, Projection, Reservoir
+from stream_al.query.reservoir import DIMENSIONS, SIZE, STRIDE, Projection, Reservoir, remembered
 
 
 def embeddings(count: int, seed: int = 0) -> np.ndarray:
@@ -35,22 +35,28 @@ def test_copies_do_not_shrink_the_radius():
     assert many.near(items[5] + 1e-3)
 
 
-def test_the_oldest_of_64_is_forgotten():
-    items = embeddings(SIZE + 1)
+def test_the_oldest_are_forgotten_eight_at_a_time():
+    items = embeddings(SIZE + STRIDE)
     reservoir = Reservoir(items[:SIZE])
-    reservoir.add(items[SIZE])
+    for item in items[SIZE:-1]:
+        reservoir.add(item)
+    assert len(reservoir) == SIZE + STRIDE - 1
+    assert reservoir.near(items[0])
+    reservoir.add(items[-1])
     assert len(reservoir) == SIZE
-    assert not reservoir.near(items[0])
-    assert reservoir.near(items[1])
-    assert reservoir.near(items[SIZE])
+    assert not reservoir.near(items[STRIDE - 1])
+    assert reservoir.near(items[STRIDE])
+    assert reservoir.near(items[-1])
 
 
-def test_one_by_one_is_all_at_once():
-    items, probes = embeddings(150), embeddings(50, seed=4)
-    whole, grown = Reservoir(items[-SIZE:]), Reservoir(items[:0])
+@pytest.mark.parametrize("requests", [5, 63, 64, 70, 71, 72, 150, 151])
+def test_one_by_one_is_all_at_once(requests):
+    items, probes = embeddings(requests), embeddings(50, seed=4)
+    whole, grown = Reservoir(items[-remembered(requests) :], requests), Reservoir(items[:0])
     for item in items:
         grown.near(item)
         grown.add(item)
+    assert len(grown) == len(whole) == remembered(requests)
     near = [p + 0.05 * items[-1] for p in (*probes, *items[-40:])]
     assert [grown.near(p) for p in near] == [whole.near(p) for p in near]
 

@@ -59,7 +59,7 @@ def test_a_copy_is_independent():
     copy = state.copy()
     assert copy == state
     copy.ledger.tokens -= 1
-    copy.windows[0].enter(1)
+    copy.windows[0].enter([1])
     copy.note_ask("e", 0.5)
     assert state == fresh()
 
