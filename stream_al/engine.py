@@ -177,6 +177,7 @@ class Engine:
         self._sample_coin = PlaceCoin("sample", options.seed)
         self._project = Projection(options.seed) if options.near_duplicates else None
         self._memory: dict[int, _Partition] = {}
+        self._unrestored: Mapping[int, Progress] | None = None
         self._rejected: list[tuple[Record, InvalidMessage]] = []
         self._held: dict[int, list[Record]] = {}
         self._seen_valid = False
@@ -206,6 +207,8 @@ class Engine:
         """
         tick = Tick()
         clock = _StageClock(tick.stage_seconds)
+        if self._unrestored is not None:  # reading the truth back was interrupted: nothing goes before it
+            return self._restored(tick)
         if self._memory:
             (fold or self.fold_arrived)()
         clock.lap("fold")
@@ -215,9 +218,8 @@ class Engine:
         batch = self.log.poll(room, self.options.poll_seconds)
         clock.lap("poll")
         if batch.restored is not None:
-            self._restore(batch.restored)
-            tick.restored = True
-            return tick
+            self._unrestored = batch.restored
+            return self._restored(tick)
         work = self._decode(self._take(batch))
         clock.lap("decode")
         if work is None or not (work or self._rejected):
@@ -271,23 +273,33 @@ class Engine:
         if owner is not None and record.offset >= owner.state.reply_position:
             self._rejected.append((record, error))
 
+    def _restored(self, tick: Tick) -> Tick:
+        """Finish a restore; where the log does not answer it raises, and the next tick does it again."""
+        assert self._unrestored is not None  # noqa: S101 - the caller has seen it
+        self._memory = {}
+        self._restore(self._unrestored)
+        self._unrestored = None
+        tick.restored = True
+        return tick
+
     def _restore(self, restored: Mapping[int, Progress]) -> None:
         """Replace all memory by what the log has committed, and fold at least as far as it had been."""
         self._held.clear()
-        self._memory = {}
+        memory = {}
         for partition, committed in restored.items():
             state = self.policy.decode(committed.state)
             novelty = Novelty(state.asked, self._last_requests(partition, remembered(state.asked)))
-            self._memory[partition] = _Partition(state, committed.next_offset, novelty)
+            memory[partition] = _Partition(state, committed.next_offset, novelty)
         changed = [p for p, committed in restored.items() if self.policy.restarts(committed.state)]
         if changed:
             logger.warning(
                 "the query configuration changed: score windows of partitions %s restart, the ledger goes on",
                 changed,
             )
-        folded = max((memory.state.model_version for memory in self._memory.values()), default=0)
+        folded = max((each.state.model_version for each in memory.values()), default=0)
         while self.learner.position < folded and self.fold_some():
             pass
+        self._memory = memory
         self._rejected = list(self._unwritten())
 
     def _unwritten(self) -> Iterator[tuple[Record, InvalidMessage]]:

@@ -9,6 +9,7 @@
     │   └── InvalidTicket        a reply's ticket does not verify
     ├── LogError                 the log refuses: locked, read-only, corrupt, full    exit 4
     │   ├── CommitLost           this batch was not committed; read the truth back
+    │   ├── LogUnreachable       nobody answers at present; nothing is lost, try again
     │   └── LogOwned             another service owns the log
     └── WrongTopic               the first records hold no valid event                exit 5
 """
@@ -75,6 +76,10 @@ class LogError(StreamALError):
 
 class CommitLost(LogError):
     """Nothing of this batch was committed: drop all memory and poll again."""
+
+
+class LogUnreachable(LogError):
+    """The log does not answer at present; what was asked may be asked again."""
 
 
 class LogOwned(LogError):

@@ -24,10 +24,10 @@ from support.engines import (
 from support.messages import START_MS, gaussian_events, office, organic, truth_of
 
 from stream_al.engine import Engine, sample_probability
-from stream_al.errors import CommitLost, LogError, WrongTopic
+from stream_al.errors import CommitLost, LogError, LogUnreachable, WrongTopic
 from stream_al.learner import HOUR_MS
 from stream_al.log.memory import MemoryLog
-from stream_al.log.protocol import DEAD_LETTERS, EVENTS, LABEL_REPLIES, Batch, Output, Progress
+from stream_al.log.protocol import DEAD_LETTERS, EVENTS, LABEL_REPLIES, Batch, Output, Progress, Record
 from stream_al.mapping import EventMap
 from stream_al.query.ledger import Budget
 from stream_al_schemas import LabelRequest, Prediction, Sample
@@ -361,6 +361,41 @@ def test_a_restart_refills_the_reservoir_and_goes_on_alike():
         return outputs(log)
 
     assert run(restart=True) == run(restart=False)
+
+
+@pytest.mark.parametrize("silent", [1, 2, 3])
+def test_a_restore_that_was_interrupted_is_done_again_before_anything_else(silent):
+    class SilentLog(MemoryLog):
+        reads_left = 0
+
+        def tail(self, topic: str, partition: int, from_offset: int, max_records: int) -> list[Record]:
+            self.reads_left -= 1
+            if self.reads_left == 0:
+                raise LogUnreachable("nobody answers")
+            return super().tail(topic, partition, from_offset, max_records)
+
+    def run(reads_left: int) -> tuple[int, dict[str, list[bytes]]]:
+        log = SilentLog(clock=Clock())
+        engine = make_engine(log)
+        feed(log, gaussian_events(200))
+        settle(engine)
+        answer(log, [b"a bad reply", *truthful_replies(requests(log))])
+        settle(engine)
+        feed(log, gaussian_events(100, seed=1))
+        log.rebalance()
+        member, failed = log.member(), 0
+        member.reads_left = reads_left
+        again = make_engine(member)
+        for _ in range(8):
+            try:
+                again.tick()
+            except LogUnreachable:
+                failed += 1
+        return failed, outputs(log)
+
+    failed, found = run(silent)
+    assert failed == 1
+    assert found == run(0)[1]
 
 
 def test_a_start_with_new_ticket_keys_reads_what_it_can():
