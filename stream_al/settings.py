@@ -11,6 +11,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -93,12 +94,35 @@ class OutputSettings(Section):
 class LogSettings(Section):
     """Where events, requests and answers live."""
 
-    kind: Literal["sqlite", "memory"] = "sqlite"
+    kind: Literal["sqlite", "kafka", "memory"] = "sqlite"
     path: Path = Path("stream-al.db")
     partitions: Annotated[int, Field(ge=1, le=256)] = 1
     max_bytes: Annotated[int, Field(ge=1_000_000)] = 10 * 2**30
     max_age_seconds: Annotated[int, Field(gt=0)] = 7 * 86_400
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = "stream-al."
+
+
+class KafkaSettings(Section):
+    """Where the brokers are and who we are; used where ``log.kind`` is ``"kafka"``."""
+
+    bootstrap: Annotated[tuple[str, ...], Field(min_length=1)] = ("localhost:9092",)
+    group: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")] = "stream-al"
+    instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
+    start: Literal["earliest", "latest"] | datetime | None = None
+    session_seconds: Annotated[float, Field(gt=0, le=300)] | None = None
+    transaction_seconds: Annotated[float, Field(gt=1, le=900)] = 15.0
+    compression: Literal["gzip", "lz4", "snappy", "zstd"] | None = None
+    replication_factor: Annotated[int, Field(ge=1, le=9)] = 3
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    sasl_password_file: Path | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    ssl_key_password: SecretStr | None = None
+    ssl_check_hostname: bool = True
 
 
 class HttpSettings(Section):
@@ -115,6 +139,7 @@ class EngineSettings(Section):
 
     max_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
     fold_milliseconds: Annotated[float, Field(gt=0)] = 100.0
+    watchdog_seconds: Annotated[float, Field(ge=1)] = 30.0
     base_directory: Path | None = None
     base_every: Annotated[int, Field(ge=1)] = 5_000
 
@@ -140,6 +165,7 @@ class Settings(BaseSettings):
     events: EventSettings = EventSettings()
     outputs: OutputSettings = OutputSettings()
     log: LogSettings = LogSettings()
+    kafka: KafkaSettings = KafkaSettings()
     http: HttpSettings = HttpSettings()
     engine: EngineSettings = EngineSettings()
     ticket_keys: dict[str, SecretStr] = Field(
@@ -329,7 +355,7 @@ def _explain(error: ValidationError, path: Path | None, environment: Mapping[str
             hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
             lines.append(f"unknown key {name!r}{where}; {hint}")
         else:
-            secret = bool({"ticket_keys", "token"} & set(place))
+            secret = bool({"ticket_keys", "token", "sasl_password", "ssl_key_password"} & set(place))
             found = "a secret" if secret else repr(problem["input"])
             lines.append(f"{name}{where}: {problem['msg']}; found {found}")
     return "\n".join(lines)

@@ -26,6 +26,7 @@ from stream_al_consumers.replay_command import replay
 from stream_al_consumers.serve_command import serve
 from stream_al_consumers.simulate_command import simulate
 from stream_al_consumers.tail_command import tail
+from stream_al_consumers.topics_command import topics_check, topics_create
 
 EPILOG = (
     "Exit codes: 0 done; 1 something is wrong (check, replay); 2 configuration or usage; 3 data; 4 the log; "
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "labels": ("Labels from and to files.", {"import": labels_import, "export": labels_export}),
+    "topics": ("The topics on Kafka.", {"create": topics_create, "check": topics_check}),
     "schemas": ("The messages, for other programs.", {"export": schemas_export}),
     "config": ("The configuration.", {"show": config_show}),
 }

@@ -10,12 +10,16 @@ import numpy as np
 
 from stream_al.datasets import infer_labels
 from stream_al.errors import ConfigurationError, DataError
-from stream_al.settings import Settings, load_settings
+from stream_al.settings import Settings, load_settings, make_settings
 from stream_al.table import Table
 
 RARE = 0.05
 """Share of a class below which the task is taken for a search for it."""
 MOST_LABELS = 100
+KAFKA = "kafka"
+"""What stands in the place of a file's name where the log is not a file."""
+PARTITIONS = 12
+"""Of new topics on Kafka: so many processes can share the events; many numbers divide it evenly."""
 
 _TEMPLATE = """\
 # Made by `stream-al init` from {source} ({rows} rows, {features} features).
@@ -42,13 +46,7 @@ overlap = 1
 # Also "river:<dotted.path>", "sklearn:<dotted.path>" (partial_fit), "refit:<dotted.path>".
 name = "pool"
 
-[log]
-# One file; `-wal`, `-shm` and `.lock` files stand beside it. Keep it on a local disk.
-path = "stream-al.db"
-# Old events, predictions and requests go when the file is larger or they are older; answers stay.
-max_bytes = 10_737_418_240
-max_age_seconds = 604_800
-
+{log}
 [http]
 # Another host than loopback needs a token: set token_file, or STREAM_AL__HTTP__TOKEN.
 host = "127.0.0.1"
@@ -59,9 +57,66 @@ port = 8420
 #   STREAM_AL__TICKET_KEYS__K1=...
 """
 
+_SQLITE = """\
+[log]
+# One file; `-wal`, `-shm` and `.lock` files stand beside it. Keep it on a local disk.
+path = {path}
+# Old events, predictions and requests go when the file is larger or they are older; answers stay.
+max_bytes = 10_737_418_240
+max_age_seconds = 604_800
 
-def configuration(table: Table, source: Path, label: str, budget: float) -> str:
+"""
+
+_KAFKA = """\
+[log]
+kind = "kafka"
+# Of events, predictions and requests: so many processes can share the work. The topics decide it.
+partitions = {partitions}
+# All topics begin with it; another one is another stream. It is part of every ticket.
+prefix = "stream-al."
+# Age at which the topics made by `stream-al topics create` forget events, predictions and requests;
+# answers stay.
+max_age_seconds = 604_800
+
+[kafka]
+# host:port of some brokers.
+bootstrap = ["localhost:9092"]
+# The processes that share the events.
+group = "stream-al"
+# Set it where several processes run, or where restarts should be fast: the same at every start of this one
+# (pod name, number in the compose file), different from its siblings'. In the environment, mostly:
+#   STREAM_AL__KAFKA__INSTANCE_ID=$HOSTNAME
+# instance_id = "stream-al-0"
+# Where the group's very first start begins: "earliest", "latest", or a time such as 2026-01-31T00:00:00Z.
+# Never used again: from then on the group goes on where it stopped.
+start = "earliest"
+# Of topics to be made. Below 3, the restart of a broker may double outputs: 1 is for trying out.
+replication_factor = 3
+# Else plain text, without credentials: "SSL", "SASL_PLAINTEXT", "SASL_SSL"; then sasl_mechanism,
+# sasl_username, ssl_cafile. The password is better kept out of this file: sasl_password_file, or
+# STREAM_AL__KAFKA__SASL_PASSWORD.
+# security_protocol = "SASL_SSL"
+
+[engine]
+# Events a transaction at most: a transaction costs some 20 ms whatever it holds.
+max_batch = 2000
+
+"""
+
+
+def configuration(table: Table, source: Path, label: str, budget: float, log: str) -> str:
     """Return the text of a configuration file for a table's task.
+
+    Parameters
+    ----------
+    table : Table
+    source : Path
+        Where it was read from.
+    label : str
+    budget : float
+        Labels per event.
+    log : str
+        The log's file, or ``"kafka"``.
 
     Raises
     ------
@@ -74,6 +129,11 @@ def configuration(table: Table, source: Path, label: str, budget: float) -> str:
             f"{source}: column {label!r} holds {len(labels)} different values; expected classes, at most "
             f"{MOST_LABELS}; name another label column"
         )
+    if log == KAFKA:
+        kept, partitions = _KAFKA.format(partitions=PARTITIONS), PARTITIONS
+    else:
+        kept, partitions = _SQLITE.format(path=json.dumps(log, ensure_ascii=False)), 1
+    terms = make_settings({"query": {"budget": budget}, "log": {"partitions": partitions}})
     return _TEMPLATE.format(
         source=json.dumps(str(source)),
         rows=table.n,
@@ -81,8 +141,9 @@ def configuration(table: Table, source: Path, label: str, budget: float) -> str:
         name=json.dumps(_task_name(table.name)),
         labels=json.dumps(list(labels), ensure_ascii=False),
         positive=_positive(table),
-        bound=Settings(query={"budget": budget}).budget().bound(),  # type: ignore[arg-type]  # pydantic builds it
+        bound=terms.budget().bound(),
         budget=repr(budget),
+        log=kept.rstrip("\n") + "\n",
     )
 
 
@@ -125,7 +186,7 @@ def write_configuration(path: Path, text: str) -> Settings:
     return settings
 
 
-def commands(source: Path, label: str, text: str | None, time: str | None) -> list[str]:
+def commands(source: Path, label: str, text: str | None, time: str | None, log: str) -> list[str]:
     """Return what to type next."""
     columns = "".join(
         f" --{option} {shlex.quote(name)}"
@@ -133,8 +194,10 @@ def commands(source: Path, label: str, text: str | None, time: str | None) -> li
         if name is not None
     )
     file = shlex.quote(str(source))
+    topics = f"stream-al topics create --partitions {PARTITIONS}    # on the brokers"
     return [
         f"stream-al simulate {file}{columns}    # what would it have cost, and found?",
+        *([topics] if log == KAFKA else []),
         "stream-al check                        # is everything in order?",
         "stream-al serve                        # the service; then, in other terminals:",
         f"stream-al annotator --answers {file} --label {shlex.quote(label)}",

@@ -18,6 +18,9 @@ def init(
     time: TimeOption = None,
     head: HeadOption = None,
     budget: Annotated[float, typer.Option(help="Labels per event: 0.05 asks 5 % of them.")] = 0.05,
+    log: Annotated[
+        str, typer.Option("--log", help='Where events will live: "kafka", or a file of its own (SQLite).')
+    ] = "stream-al.db",
     to: Annotated[Path, typer.Option("--out", help="Where to write.")] = Path("stream-al.toml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite a configuration.")] = False,
     json: JsonOption = False,
@@ -33,9 +36,9 @@ def init(
     require_two_labels(table)
     for doubt in doubtful_columns(table):
         say(f"warning: {doubt}")
-    found = configuration(table, source, label, budget)
+    found = configuration(table, source, label, budget, log)
     settings = write_configuration(to, found)
-    following = commands(source, label, text, time)
+    following = commands(source, label, text, time, log)
     if json:
         task = settings.task
         print_json(
