@@ -34,24 +34,19 @@ REFRESH_SECONDS = 0.1
 def demo(
     plot: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("stream-al-demo.png"),
     seeds: Annotated[int, typer.Option(help="Orders of the stream to compare over.", min=2)] = SEEDS,
+    export_data: Annotated[
+        Path | None,
+        typer.Option("--export-data", help="Write the data as CSV (label column: label), and stop."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Run the main job on real data: score every event, ask for 1 % of the labels, learn, compare."""
-    from stream_al.comparison import Job, report
+    from stream_al.comparison import report
 
-    job = Job(
-        source=DATA,
-        reading=None,
-        head=EVENTS,
-        overrides={
-            "query": {"budget": BUDGET},
-            "task": {"open_labels": True},
-            "outputs": {"predictions": "none"},
-        },
-        delay=DELAY,
-        no_answer=NO_ANSWER,
-        noise=NOISE,
-    )
+    job = _job()
+    if export_data is not None:
+        _export(job, export_data, json)
+        return
     started = time.monotonic()
     if not json:
         out.print(
@@ -72,6 +67,58 @@ def demo(
     out.print(f"picture: {picture}", markup=False)
     out.print(f"took {time.monotonic() - started:.0f} s. Next, your own data:", markup=False)
     out.print("  stream-al simulate FILE.csv --label COLUMN --plot mine.png", markup=False)
+
+
+def _job() -> Job:
+    from stream_al.comparison import Job
+
+    return Job(
+        source=DATA,
+        reading=None,
+        head=EVENTS,
+        overrides={
+            "query": {"budget": BUDGET},
+            "task": {"open_labels": True},
+            "outputs": {"predictions": "none"},
+        },
+        delay=DELAY,
+        no_answer=NO_ANSWER,
+        noise=NOISE,
+    )
+
+
+def _export(job: Job, path: Path, json: bool) -> None:
+    """Write the rows of the first order as CSV, whole or not at all: something to produce and to answer from.
+
+    Raises
+    ------
+    ConfigurationError
+        The file cannot be written.
+    """
+    import csv
+    from contextlib import suppress
+
+    from stream_al.errors import ConfigurationError
+
+    table = job.table(0)
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        with draft.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([*table.feature_names, "label"])
+            for event, code in zip(table.rows, table.label_codes, strict=True):
+                writer.writerow([*event["features"].values(), table.label_names[code]])
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise ConfigurationError(
+            f"{path} cannot be written ({error.strerror}); name another --export-data"
+        ) from error
+    if json:
+        print_json({"rows": table.n, "path": str(path)})
+    else:
+        out.print(f"{table.n:,} rows written to {path}, label column: label", markup=False)
 
 
 def _live(job: Job) -> None:

@@ -30,6 +30,10 @@ def full_snapshot() -> Snapshot:
     state = QueryState(Ledger.opened(Budget(0.05)), now=1_700_000_000_500, events=1_000, asked=40)
     return Snapshot(
         phase="running",
+        reply_lag=3,
+        event_lag={0: (7, 0.5), 1: (0, 0.0)},
+        rebalances=2,
+        commit_outcomes={"committed": 90, "fenced": 1, "failed": 0},
         problems=(),
         partitions={0: state, 1: state},
         labels=("ham", "spam"),
