@@ -8,16 +8,18 @@ Text that is not JSON is judged in :mod:`stream_al.strict_json`.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
+import orjson
 from pydantic import ValidationError
 
 from stream_al.errors import InvalidMessage
 from stream_al.log.protocol import Record
 from stream_al.mapping import EventMap
-from stream_al.strict_json import decode_json, described
+from stream_al.strict_json import decode_json, described, refuse_depth
 from stream_al_schemas import (
     MAX_EVENT_BYTES,
     MAX_KEPT_BYTES,
@@ -48,6 +50,7 @@ MAX_REPLY_BYTES = 2 * 1024 * 1024
 FeatureValue = bool | int | float | str | None
 _MAX_NAME = 256
 _EVENT_FIELDS = frozenset(Event.model_fields)
+_COMMONEST = frozenset({"event_id", "features"})
 _last_names: tuple[str, ...] = ()
 _FEATURE_TYPES = frozenset({float, int, str, bool, type(None)})
 _VECTOR_TYPES = frozenset({float, int, type(None)})
@@ -91,6 +94,10 @@ class DecodedEvent(NamedTuple):
         return cls(event.event_id, event.features, event.text, event.vector, weight, raw)
 
 
+# Builds a DecodedEvent in C: a third of the time of DecodedEvent(...), once an event.
+_decoded_event: Callable[[tuple[object, ...]], DecodedEvent] = partial(tuple.__new__, DecodedEvent)
+
+
 def decode_event(value: bytes, fallback_id: str | None = None) -> DecodedEvent:
     """Return the event that these bytes hold.
 
@@ -106,7 +113,18 @@ def decode_event(value: bytes, fallback_id: str | None = None) -> DecodedEvent:
     InvalidMessage
         With code ``too_large``, ``not_utf8``, ``not_json``, ``too_deep``, ``not_an_object`` or ``invalid``.
     """
-    return decode_event_fields(decode_json(value, MAX_EVENT_BYTES), fallback_id)
+    if len(value) > MAX_EVENT_BYTES:
+        return decode_event_fields(decode_json(value, MAX_EVENT_BYTES), fallback_id)
+    try:
+        found = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return decode_event_fields(decode_json(value), fallback_id)
+    if type(found) is dict and found.keys() == _COMMONEST:
+        event_id, features = found["event_id"], found["features"]
+        if type(event_id) is str and 0 < len(event_id) <= _MAX_NAME and _are_numbers(features):
+            return _decoded_event((event_id, features, None, None, 1.0, found))
+    refuse_depth(value)  # not before: numbers alone cannot be deep
+    return decode_event_fields(found, fallback_id)
 
 
 def decode_mapped(value: bytes, event_map: EventMap, source: str) -> DecodedEvent:
@@ -181,16 +199,24 @@ def _usual_fields(fields: dict[str, Any]) -> bool:
 
 
 def _usual_features(features: object) -> bool:
-    if features is None:
+    if features is None or _are_numbers(features):
         return True
+    return (
+        type(features) is dict
+        and len(features) <= MAX_FEATURES
+        and _FEATURE_TYPES.issuperset(map(type, features.values()))
+        and _names_are_valid(features)
+    )
+
+
+def _are_numbers(features: object) -> bool:
+    """Return whether these are features, and numbers or booleans alone."""
     if type(features) is not dict or len(features) > MAX_FEATURES:
         return False
-    values = features.values()
     try:
-        sum(values)  # only numbers and booleans have a sum: the fastest proof that there is nothing else
+        sum(features.values())  # only numbers and booleans have a sum: the fastest proof
     except TypeError:
-        if not _FEATURE_TYPES.issuperset(map(type, values)):
-            return False
+        return False
     return _names_are_valid(features)
 
 

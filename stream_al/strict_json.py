@@ -49,16 +49,23 @@ def decode_json(value: bytes, max_bytes: int | None = None) -> object:
             "too_large",
             f"found {len(value):,} bytes; expected at most {max_bytes:,}; send an address instead",
         )
-    # depth cannot exceed the number of brackets: nearly all documents need no look at their structure
-    if _many_brackets(value) and _depth(value) > MAX_DEPTH:
-        raise InvalidMessage(
-            "too_deep", f"found more than {MAX_DEPTH} objects or arrays within each other; expected fewer"
-        )
+    refuse_depth(value)
     try:
         found: object = orjson.loads(value)
     except orjson.JSONDecodeError as error:
         return _decode_slowly(value, error)
     return found
+
+
+def refuse_depth(value: bytes) -> None:
+    """Raise ``InvalidMessage`` with code ``too_deep`` where brackets nest deeper than 64.
+
+    Depth cannot exceed the number of brackets: nearly all documents need no look at their structure.
+    """
+    if _many_brackets(value) and _depth(value) > MAX_DEPTH:
+        raise InvalidMessage(
+            "too_deep", f"found more than {MAX_DEPTH} objects or arrays within each other; expected fewer"
+        )
 
 
 def _many_brackets(value: bytes) -> bool:
