@@ -26,7 +26,14 @@ from typing import Any, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.coordinator.base import MemberState
-from kafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError, NoOffsetForPartitionError
+from kafka.errors import (
+    AuthorizationError,
+    CommitFailedError,
+    KafkaConfigurationError,
+    KafkaError,
+    KafkaTimeoutError,
+    NoOffsetForPartitionError,
+)
 from kafka.structs import OffsetAndMetadata
 
 from stream_al.errors import CommitLost, ConfigurationError, LogError
@@ -414,7 +421,7 @@ class KafkaLog(KafkaClient):
                 self._transactions.init_transactions()
             except KafkaError as error:
                 self._discard_producer()
-                if attempt == attempts:
+                if attempt == attempts or isinstance(error, AuthorizationError | KafkaConfigurationError):
                     raise explain(error, options, "starting a transactional producer") from error
                 logger.warning("init_transactions: %r", error)
             else:

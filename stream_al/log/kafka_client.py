@@ -63,7 +63,8 @@ class KafkaClient:
         if missing:
             raise LogError(
                 f"{','.join(self.options.bootstrap)} has no topic {', '.join(missing)}; make them with "
-                "`stream-al topics create`, or set log.prefix to that of the topics you have"
+                "`stream-al topics create`, or set log.prefix to that of the topics you have, or let this "
+                "user describe them: Kafka hides what somebody may not see"
             )
         return {name: len(consumer.partitions_for_topic(self.options.topic(name))) for name in TOPICS}
 

@@ -29,6 +29,7 @@ from kafka.errors import (
 )
 
 from stream_al.errors import LogError, LogUnreachable
+from stream_al.log.kafka_knock import knock
 
 Start = Literal["earliest", "latest"] | int
 """Where a new group begins: at the oldest event, at the next one, or at a log time in milliseconds."""
@@ -172,6 +173,11 @@ def explain(error: BaseException, options: KafkaOptions, what: str) -> LogError:
     """Return the error that tells a person what was found, and what to do."""
     brokers = ",".join(options.bootstrap)
     said = str(error).strip() or type(error).__name__
+    heard = False
+    if "Unable to bootstrap" in said:
+        stopped = knock(options.bootstrap, options.security)
+        heard = stopped is None
+        error, said = (stopped, str(stopped)) if stopped is not None else (error, said)
     if _is(error, ssl.SSLCertVerificationError):
         return LogError(
             f"{what}: the certificate of {brokers} was refused ({said}); renew it if it has expired, set "
@@ -187,7 +193,7 @@ def explain(error: BaseException, options: KafkaOptions, what: str) -> LogError:
             f"{what}: {brokers} refused the credentials ({said}); check kafka.sasl_mechanism, "
             "kafka.sasl_username and kafka.sasl_password"
         )
-    if _is(error, AuthorizationError):
+    if _is(error, AuthorizationError) or "AuthorizationFailed" in said:  # some come as bare KafkaError
         return LogError(
             f"{what}: not permitted ({said}); grant the user read, write and describe on topics "
             f"{options.prefix}*, read on groups {options.group}*, and write on transactional ids "
@@ -204,6 +210,17 @@ def explain(error: BaseException, options: KafkaOptions, what: str) -> LogError:
         return LogError(f"{what}: {brokers} is too old ({said}); stream-al needs Apache Kafka 3.7 or later")
     if _is(error, KafkaConfigurationError):
         return LogError(f"{what}: {said}; check the [kafka] table of the configuration")
+    if heard:
+        protocol = options.security.get("security_protocol", "PLAINTEXT")
+        return LogUnreachable(
+            f"{what}: {brokers} takes connections but answers nobody; does kafka.security_protocol "
+            f"({protocol}) fit this port"
+            + (
+                ", and are kafka.sasl_mechanism, kafka.sasl_username and kafka.sasl_password right?"
+                if protocol.startswith("SASL")
+                else "?"
+            )
+        )
     if _is(error, KafkaConnectionError, KafkaTimeoutError, OSError):
         return LogUnreachable(
             f"{what}: no answer from {brokers} ({said}); is the address right (kafka.bootstrap), is a broker "
@@ -222,6 +239,8 @@ class _Unstable(logging.Filter):
 def quiet() -> None:
     """Keep the client's log to what somebody can act on."""
     logging.getLogger("kafka").setLevel(logging.ERROR)
+    for chatty in ("kafka.net", "kafka.producer"):  # ten lines a second while a broker is away
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
     logging.getLogger("kafka.cluster").setLevel(logging.CRITICAL)  # an error for each client that is closed
     coordinator = logging.getLogger("kafka.coordinator.consumer")
     if not any(isinstance(known, _Unstable) for known in coordinator.filters):

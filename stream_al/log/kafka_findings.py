@@ -51,9 +51,12 @@ BROKER_KEYS = (
     "transaction.max.timeout.ms",
     "group.min.session.timeout.ms",
     "group.max.session.timeout.ms",
+    "offsets.retention.minutes",
     "transaction.state.log.replication.factor",
     "offsets.topic.replication.factor",
 )
+LONGEST_STOP_MINUTES = 90 * 1440
+"""How long a stopped service should find its place again; brokers forget an empty group after 7 days."""
 
 
 class Finding(NamedTuple):
@@ -190,6 +193,14 @@ def _brokers(options: KafkaOptions, brokers: Mapping[int, Broker]) -> Iterator[F
             expected = f"at least {MAX_ENCODED}: the query state is the offset's metadata"
             cure = _property("offset.metadata.max.bytes", 4096, who)
             yield Finding("error", f"offset.metadata.max.bytes of {who}", str(value), expected, cure)
+    for value, who in _grouped(brokers, "offsets.retention.minutes"):
+        if value < LONGEST_STOP_MINUTES:
+            expected = (
+                f"at least {LONGEST_STOP_MINUTES}: a service that is stopped for longer loses its place and "
+                "the account of its budget"
+            )
+            cure = _property("offsets.retention.minutes", 4 * LONGEST_STOP_MINUTES, who)
+            yield Finding("warning", f"offsets.retention.minutes of {who}", str(value), expected, cure)
     transaction_ms = int(1000 * options.transaction_seconds)
     for value, who in _grouped(brokers, "transaction.max.timeout.ms"):
         if value < transaction_ms:

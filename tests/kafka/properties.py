@@ -19,6 +19,7 @@ _COMMON = {
     # Default 10 s: how often the coordinator looks for transactions past their time-out.
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
     "log.cleaner.dedupe.buffer.size": "8388608",  # default 128 MB of a 400 MB heap
+    "offsets.retention.minutes": "518400",  # else `topics check` has something to say
 }
 
 

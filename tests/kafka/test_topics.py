@@ -256,10 +256,15 @@ def test_old_brokers_and_short_sessions_are_told_by_what_brokers_say() -> None:
         "group.max.session.timeout.ms": "1800000",
         "transaction.state.log.replication.factor": "3",
         "offsets.topic.replication.factor": "3",
+        "offsets.retention.minutes": "518400",
     }
     new, old = FoundBroker((3, 7), good), FoundBroker((3, 6), good)
     options = KafkaOptions(session_seconds=5.0)
     assert judge(replace(options, session_seconds=None), 1, topics, {1: new, 2: new, 3: new}) == []
+    forgetful = FoundBroker((3, 7), {**good, "offsets.retention.minutes": "10080"})  # Kafka's default
+    [found] = judge(replace(options, session_seconds=None), 1, topics, {1: forgetful})
+    assert (found.severity, found.found) == ("warning", "10080")
+    assert "loses its place" in found.expected
     version, session = judge(options, 1, topics, {1: new, 2: old, 3: new})
     assert (version.subject, version.found) == ("broker 2", "Apache Kafka 3.6")
     assert "3.7 or later" in version.cure
