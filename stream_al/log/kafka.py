@@ -38,7 +38,7 @@ from kafka.structs import OffsetAndMetadata
 
 from stream_al.errors import CommitLost, ConfigurationError, LogError
 from stream_al.log.embedded import check_progress
-from stream_al.log.kafka_client import ASKING, KafkaClient, record_of
+from stream_al.log.kafka_client import ASKING, KafkaClient, records_of
 from stream_al.log.kafka_connection import KafkaOptions, explain, explained, quiet
 from stream_al.log.protocol import EVENTS, Batch, Output, Progress
 
@@ -159,7 +159,7 @@ class KafkaLog(KafkaClient):
             return self._restore(_Membership(metadata))  # the records are dropped: all positions are sought
         found = {}
         for place, polled in records.items():
-            found[place.partition] = [record_of(EVENTS, each) for each in polled]
+            found[place.partition] = records_of(EVENTS, polled)
             self._epochs[place.partition] = -1 if polled[-1].leader_epoch is None else polled[-1].leader_epoch
             self._last_ms[place.partition] = polled[-1].timestamp
         return Batch(found, None, self._membership)
