@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from hashlib import sha1
+from hashlib import sha1, sha256
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -32,6 +32,8 @@ from stream_al.ticket import Ticket, Totals
 # Builds an Output in C: a third of the time of Output(...), once an event.
 _output: Callable[[tuple[object, ...]], Output] = partial(tuple.__new__, Output)
 REQUESTS = uuid5(NAMESPACE_URL, "stream-al/label-requests")
+MAX_KEY_BYTES = 4_096
+"""Longer keys are written as their digest: any producer chooses a key, and a topic has its limit."""
 DIGITS = 6
 """Decimals of probabilities in messages."""
 
@@ -51,11 +53,22 @@ def request_id(topic: str, event_id: str) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def bounded_key(key: bytes | None) -> bytes | None:
+    """Return a record's key for what is written about it; a key beyond all reason as ``sha256:`` and digits.
+
+    >>> bounded_key(b"user-7"), len(bounded_key(b"x" * 10**7))
+    (b'user-7', 71)
+    """
+    if key is None or len(key) <= MAX_KEY_BYTES:
+        return key
+    return b"sha256:" + sha256(key).hexdigest().encode()
+
+
 def dead_letter_output(record: Record, stage: str, error: InvalidMessage) -> Output:
     """Return the record that keeps a bad one; it failed at its own log time, however the stream is cut."""
     failed_at = max(0, record.timestamp_ms)
     letter = dead_letter(record, "event" if stage == "event" else "reply", error, failed_at)
-    return Output(DEAD_LETTERS, 0, record.key, letter.to_json())
+    return Output(DEAD_LETTERS, 0, bounded_key(record.key), letter.to_json())
 
 
 class OutputWriter:
@@ -141,7 +154,8 @@ class OutputWriter:
                     "asked": decision.asked,
                     "predicted_at": decision.now,
                 }
-                outputs.append(_output((PREDICTIONS, partition, record.key, orjson.dumps(prediction))))
+                key = bounded_key(record.key)
+                outputs.append(_output((PREDICTIONS, partition, key, orjson.dumps(prediction))))
         return outputs
 
     def _request(
@@ -197,7 +211,7 @@ class OutputWriter:
             message["suggestion"] = label
         if self._guidelines:
             message["guidelines"] = self._guidelines
-        return Output(LABEL_REQUESTS, record.partition, record.key, orjson.dumps(message))
+        return Output(LABEL_REQUESTS, record.partition, bounded_key(record.key), orjson.dumps(message))
 
     def ticket_of(self, request: bytes) -> str:
         """Return the ticket string inside a published request."""
@@ -218,4 +232,4 @@ class OutputWriter:
             "input": encoded.to_message(),
             "q": q,
         }
-        return Output(LABEL_REPLIES, 0, record.key, orjson.dumps(message))
+        return Output(LABEL_REPLIES, 0, bounded_key(record.key), orjson.dumps(message))

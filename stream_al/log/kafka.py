@@ -1,6 +1,6 @@
 """The log of production: Apache Kafka, exactly once, scaled out by consumer group.
 
-The protocol, each step of which was paid for (the letters are those of ``docs/guarantees.md``):
+The protocol, each step of which was paid for:
 
 - Outputs, offsets and the query state (as the offset's metadata) are one transaction.
 - Memory is valid for one ``(member id, generation)`` only. After any other thing that the group says, and
@@ -47,6 +47,7 @@ logger = logging.getLogger(__name__)
 MAX_FAILURES = 5
 """Commits that fail in a row, other than by fencing, before the process gives up."""
 PRODUCER_ATTEMPTS = 4
+SLOWEST_BYTES_A_SECOND = 2**20
 OVERHEAD = 128
 """Bytes that a record's frame may take beside its key and value."""
 SETTLING_SECONDS = 5.0
@@ -366,13 +367,16 @@ class KafkaLog(KafkaClient):
                 producer._wait_on_metadata(place.topic, int(1000 * self.options.answer_seconds))
             producer._transaction_manager.maybe_add_partition_to_transaction(place)
         producer._ensure_valid_record_size(max(len(o.key or b"") + len(o.value) for o in outputs) + OVERHEAD)
-        append, futures = producer._accumulator.append, []
+        append, futures, size = producer._accumulator.append, [], 0
         for topic, partition, key, value in outputs:
             future, full, new, _ = append(places[topic, partition], None, key, value, [])
             futures.append(future)
+            size += len(value)
             if full or new:
                 producer._sender.wakeup()
-        producer.flush(self.options.answer_seconds)
+        # a slow line may take its time over much, but not longer than the transaction lives
+        seconds = self.options.answer_seconds + size / SLOWEST_BYTES_A_SECOND
+        producer.flush(min(seconds, self.options.transaction_seconds))
         for future in futures:
             if not future.succeeded():
                 raise future.exception or KafkaTimeoutError("a record was not acknowledged in time")

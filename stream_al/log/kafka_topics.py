@@ -5,13 +5,20 @@ Nothing that exists is changed. What is asked is judged in :mod:`stream_al.log.k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka.admin import ConfigResource, KafkaAdminClient
-from kafka.errors import AuthorizationError, InvalidReplicationFactorError, TopicAlreadyExistsError, for_code
+from kafka.errors import (
+    AuthorizationError,
+    InvalidReplicationFactorError,
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from stream_al.errors import ConfigurationError, LogError
 from stream_al.log.kafka_connection import KafkaOptions, explain, explained, quiet
@@ -32,6 +39,10 @@ __all__ = ["Finding", "TopicSpec", "check_topics", "create_topics", "topic_specs
 
 READY_MS = 10_000
 """How long new partitions may be without a leader."""
+ASK_AGAIN = 2
+"""A cluster that has lost more than two brokers at once has lost records, too."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +178,19 @@ def _admin(options: KafkaOptions, what: str) -> Iterator[KafkaAdminClient]:
             client.close()
 
 
+def _asked(ask: Callable[[], T]) -> T:
+    """Ask, and again where the broker that the client chose is down: it then chooses another one."""
+    for _ in range(ASK_AGAIN):
+        with suppress(KafkaConnectionError):
+            return ask()
+    return ask()
+
+
 def _partitions(admin: KafkaAdminClient, options: KafkaOptions) -> dict[str, list[Any]]:
     """Return the partitions of the topics that exist, by name without prefix."""
     found = {}
     by_name = {options.topic(name): name for name in TOPICS}
-    for topic in admin.describe_topics(list(by_name)):
+    for topic in _asked(lambda: admin.describe_topics(list(by_name))):
         if topic["error_code"] == 0:
             found[by_name[topic["name"]]] = topic["partitions"]
         elif topic["error_code"] != 3:  # 3: there is none
@@ -183,7 +202,9 @@ def _configs(admin: KafkaAdminClient, kind: str, names: list[str], keys: Iterabl
     """Return the configs of resources by name; the client says nothing where they may not be read."""
     asked = None if keys is None else list(keys)
     resources = [ConfigResource(kind, name, configs=asked) for name in names]
-    found = admin.describe_configs(resources, config_filter="all").get(kind.lower(), {}) if names else {}
+    if not names:
+        return {}
+    found = _asked(lambda: admin.describe_configs(resources, config_filter="all")).get(kind.lower(), {})
     return {
         name: {
             key: entry["value"] for key, entry in found.get(name, {}).items() if entry["value"] is not None
@@ -215,11 +236,27 @@ def check_topics(options: KafkaOptions, partitions: int) -> list[Finding]:
             )
             for name, found in existing.items()
         }
-        # a broker that is down says nothing of itself, and is no reason to fail
-        alive = [b["broker_id"] for b in admin.describe_cluster()["brokers"] if not b.get("is_fenced")]
-        said = _configs(admin, "BROKER", [str(each) for each in alive], BROKER_KEYS)
-        brokers = {
-            each: Broker(tuple(admin.get_broker_version_data(each).broker_version), said[str(each)])
-            for each in alive
-        }
-    return judge(options, partitions, topics, brokers)
+        return judge(options, partitions, topics, _brokers(admin))
+
+
+def _brokers(admin: KafkaAdminClient) -> dict[int, Broker]:
+    """Return what the brokers say of themselves.
+
+    One that is down says nothing, and is no reason to fail; the others count it among them until its session
+    has ended.
+    """
+    found, silence = {}, None
+    for each in _asked(admin.describe_cluster)["brokers"]:
+        if each.get("is_fenced"):
+            continue
+        node = each["broker_id"]
+        try:
+            version = tuple(admin.get_broker_version_data(node).broker_version)
+            said = _configs(admin, "BROKER", [str(node)], BROKER_KEYS)
+        except (KafkaConnectionError, KafkaTimeoutError) as error:
+            silence = error
+        else:
+            found[node] = Broker(version, said[str(node)])
+    if silence is not None and not found:
+        raise silence
+    return found
