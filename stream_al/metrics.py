@@ -82,6 +82,11 @@ def _by_class(snapshot: Snapshot) -> Iterable[Reading]:
         yield ("other",), sum(counts[MAX_CLASSES:])
 
 
+def _lag(part: int) -> Read:
+    """Read a part of (records, seconds) of each partition that this process owns."""
+    return lambda s: [((str(p),), lag[part]) for p, lag in sorted(s.event_lag.items())]
+
+
 _PARTITION = ("partition",)
 
 FAMILIES: tuple[Family, ...] = (
@@ -129,6 +134,37 @@ FAMILIES: tuple[Family, ...] = (
         _one(lambda s: s.lost_commits),
     ),
     Family(
+        "stream_al_consumer_lag_records",
+        "gauge",
+        "partition",
+        "Events behind the newest one, on Kafka; gone when the partition goes to another replica.",
+        _lag(0),
+        _PARTITION,
+    ),
+    Family(
+        "stream_al_consumer_lag_seconds",
+        "gauge",
+        "partition",
+        "Age of the last event that was read while others wait, on Kafka.",
+        _lag(1),
+        _PARTITION,
+    ),
+    Family(
+        "stream_al_consumer_rebalances_total",
+        "counter",
+        "process",
+        "Times that the group gave this process its partitions, on Kafka.",
+        _one(lambda s: s.rebalances),
+    ),
+    Family(
+        "stream_al_consumer_commits_total",
+        "counter",
+        "process",
+        "Commits by outcome, on Kafka: `fenced` is another replica's gain, `failed` the brokers' failure.",
+        lambda s: [((outcome,), count) for outcome, count in s.commit_outcomes.items()],
+        ("outcome",),
+    ),
+    Family(
         "stream_al_events_total",
         "counter",
         "partition",
@@ -147,8 +183,8 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "stream_al_dead_letters_total",
         "counter",
-        "log",
-        "Records that could not be used: events and replies.",
+        "process",
+        "Records that could not be used: events and replies; on Kafka since this process started.",
         _one(lambda s: s.dead_letters),
     ),
     Family(
@@ -271,6 +307,13 @@ FAMILIES: tuple[Family, ...] = (
         "log",
         "Next offset of the reply log that the model will fold.",
         _one(lambda s: s.position),
+    ),
+    Family(
+        "stream_al_reply_lag_records",
+        "gauge",
+        "process",
+        "Offsets of the reply log that are not folded yet; 0 when its end was reached.",
+        _one(lambda s: s.reply_lag),
     ),
     Family(
         "stream_al_reply_log_timestamp_seconds",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import dropwhile, groupby
 from typing import NamedTuple
 
 import orjson
@@ -170,7 +170,11 @@ class ScriptedLog:
 
 
 def replay_decisions(
-    log: Log, make_engine: Callable[[Log], Engine], advance: Advance = lambda done: None
+    log: Log,
+    make_engine: Callable[[Log], Engine],
+    advance: Advance = lambda done: None,
+    *,
+    from_beginning: bool = True,
 ) -> Compared:
     """Run every recorded decision again, at its recorded model position.
 
@@ -182,13 +186,15 @@ def replay_decisions(
         Makes an engine with an unfitted learner on the log that it is given.
     advance : callable, optional
         Called with the number of events replayed so far.
+    from_beginning : bool
+        Whether the first event was decided; else a partition begins at the event of its first prediction.
     """
     scripted = ScriptedLog(log)
     engine = make_engine(scripted)
     engine.options = replace(engine.options, guard_topic=False)
     event_map = engine.options.event_map
     engine.tick()  # restores the empty state
-    runs = [_runs(log, p, event_map) for p in range(log.partitions(EVENTS))]
+    runs = [_runs(log, p, event_map, from_beginning=from_beginning) for p in range(log.partitions(EVENTS))]
     done = 0
     for position, group in groupby(heapq.merge(*runs, key=_place), key=lambda run: run.position):
         for run in group:
@@ -212,13 +218,13 @@ def _fold_before(engine: Engine, position: int) -> None:
         pass
 
 
-def _runs(log: Log, partition: int, event_map: EventMap | None) -> Iterator[_Run]:
+def _runs(log: Log, partition: int, event_map: EventMap | None, *, from_beginning: bool) -> Iterator[_Run]:
     """Yield a partition's decided events by model position; the n-th valid event has the n-th prediction."""
     predictions = _records(log, PREDICTIONS, partition)
     position = 0
     collected: list[Record] = []
-    for record in _records(log, EVENTS, partition):
-        if _valid(record, event_map):
+    for record in _decided(log, partition, event_map, from_beginning=from_beginning):
+        if _event_id(record, event_map) is not None:
             prediction = next(predictions, None)
             if prediction is None:
                 break  # not decided yet
@@ -232,15 +238,29 @@ def _runs(log: Log, partition: int, event_map: EventMap | None) -> Iterator[_Run
         yield _Run(position, partition, collected)
 
 
-def _valid(record: Record, event_map: EventMap | None) -> bool:
+def _decided(
+    log: Log, partition: int, event_map: EventMap | None, *, from_beginning: bool
+) -> Iterator[Record]:
+    """Yield a partition's events from where the service once began."""
+    events = _records(log, EVENTS, partition)
+    if from_beginning:
+        return events
+    first = next(_records(log, PREDICTIONS, partition), None)
+    if first is None:
+        return iter(())
+    began: str = orjson.loads(first.value)["event_id"]
+    return dropwhile(lambda record: _event_id(record, event_map) != began, events)
+
+
+def _event_id(record: Record, event_map: EventMap | None) -> str | None:
+    """Return the id of an event, None where it is invalid."""
     try:
         if event_map is None:
-            decode_event(record.value)
-        else:
-            decode_mapped(record.value, event_map, f"{record.topic}/{record.partition}/{record.offset}")
+            return decode_event(record.value).event_id
+        source = f"{record.topic}/{record.partition}/{record.offset}"
+        return decode_mapped(record.value, event_map, source).event_id
     except InvalidMessage:
-        return False
-    return True
+        return None
 
 
 def _records(log: Log, topic: str, partition: int) -> Iterator[Record]:

@@ -73,7 +73,7 @@ class Snapshot:
     chosen_asks, floor_asks : bool
         False while an operator pauses them.
     dead_letters : int
-        Ever written.
+        Ever written; where a group shares the events, by this process since it started.
     open_requests : int or None
         Requests that still want an answer.
     batch, commit : BucketCounts
@@ -84,6 +84,14 @@ class Snapshot:
         Of the last micro-batch: the query score, and the probability of the predicted class.
     bad_ratio : float
         Share of invalid records among the last thousand events.
+    reply_lag : int
+        Offsets of the reply log that are not folded yet; 0 where its end was reached.
+    event_lag : mapping of partition to (int, float)
+        How far each owned partition is behind, in records and in seconds; empty where no group shares them.
+    rebalances : int or None
+        How often the group gave this process its partitions; None without a group.
+    commit_outcomes : mapping of str to int
+        Commits of this process by what became of them; empty without a group.
     """
 
     phase: str = "starting"
@@ -112,6 +120,10 @@ class Snapshot:
     mean_uncertainty: float | None = None
     mean_confidence: float | None = None
     bad_ratio: float = 0.0
+    reply_lag: int = 0
+    event_lag: Mapping[int, tuple[int, float]] = field(default_factory=dict)
+    rebalances: int | None = None
+    commit_outcomes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:

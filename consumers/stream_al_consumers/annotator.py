@@ -22,7 +22,6 @@ from stream_al_schemas import LabelReply
 CHUNK = 500
 MAX_PENDING = 20_000
 """Requests that may wait for their moment; more stay unread in the log."""
-IDLE_SECONDS = 0.05
 REPLIES = uuid5(NAMESPACE_URL, "stream-al/simulated-replies")
 
 
@@ -54,6 +53,8 @@ class SimulatedAnnotator:
         Delay, silence and error.
     annotator_id : str
         Several annotators with ids of their own answer independently.
+    idle_seconds : float
+        How long to wait where there is nothing to do.
 
     Attributes
     ----------
@@ -61,11 +62,14 @@ class SimulatedAnnotator:
         Requests ``answered``, left ``unanswered``, and of events ``unknown`` to the table.
     """
 
-    def __init__(self, log: Log, table: Table, people: Annotators, annotator_id: str) -> None:
+    def __init__(
+        self, log: Log, table: Table, people: Annotators, annotator_id: str, idle_seconds: float = 0.05
+    ) -> None:
         self._log = log
         self._table = table
         self._people = people
         self._annotator_id = annotator_id
+        self._idle_seconds = idle_seconds
         self._group = f"annotator:{annotator_id}"
         self._partitions = range(log.partitions(LABEL_REQUESTS))
         self._seen = 0
@@ -87,7 +91,7 @@ class SimulatedAnnotator:
             if once and not (arrived or self._waiting):
                 return
             if not (arrived or due):
-                time.sleep(IDLE_SECONDS)
+                time.sleep(self._idle_seconds)
 
     def _read(self) -> bool:
         """Take up requests that were not seen before; return whether there were any."""

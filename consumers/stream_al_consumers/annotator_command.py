@@ -37,13 +37,13 @@ def annotator(
     from stream_al.annotators import Annotators, Delay
     from stream_al.datasets import read_table
     from stream_al_consumers.annotator import SimulatedAnnotator, seconds_delay
-    from stream_al_consumers.configuration import open_log, read_settings
+    from stream_al_consumers.configuration import idle_seconds, open_log, read_settings
 
     settings = read_settings(config, log)
     people = Annotators(seconds_delay(Delay.parse(delay, seed)), no_answer, noise, seed)
     table = read_table(answers, label=label, head=head)
     with closing(open_log(settings)) as requests:
-        person = SimulatedAnnotator(requests, table, people, annotator_id)
+        person = SimulatedAnnotator(requests, table, people, annotator_id, idle_seconds(settings))
         try:
             person.run(once=once)
         except KeyboardInterrupt:

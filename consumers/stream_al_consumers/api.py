@@ -42,7 +42,10 @@ from stream_al_consumers.status import alive, problems, status
 ERRAND_SECONDS = 2.0
 MAX_WAIT_SECONDS = 30.0
 MAX_SCORED = 500
-REFRESH_SECONDS = 2.0
+REFRESH_SECONDS = {"sqlite": 2.0, "kafka": 10.0}
+"""How often open requests are counted for the metric: brokers have to be asked for every partition."""
+SHORTEST_LOOK, LONGEST_LOOK = 0.02, 0.5
+"""How long to wait for a commit before the log is looked at again: another replica's is not announced."""
 
 T = TypeVar("T")
 
@@ -111,14 +114,14 @@ class Api:
         while True:
             with suppress(LogError):  # a log that cannot be read now is the loop's to tell
                 await self._work(self._index)
-            await asyncio.sleep(REFRESH_SECONDS)
+            await asyncio.sleep(REFRESH_SECONDS.get(self._settings.log.kind, 2.0))
 
     async def _work(self, job: Callable[..., T], *arguments: object) -> T:
         """Do a job on the worker, which alone touches the log handle."""
         return await asyncio.get_running_loop().run_in_executor(self._worker, job, *arguments)
 
     async def _errand(self, job: Callable[[], T]) -> T:
-        """Have the engine's thread do a job between two ticks."""
+        """Have a job done between two ticks, or while the engine rests."""
         future = asyncio.wrap_future(self._board.ask(job))
         try:
             return await asyncio.wait_for(future, ERRAND_SECONDS)
@@ -140,19 +143,19 @@ class Api:
         return self._open
 
     def _snapshot(self) -> Snapshot:
-        current = self._board.current
+        current = self._board.look()
         return current if self._open is None else replace(current, open_requests=len(self._open))
 
     # ---- health -------------------------------------------------------------------------------
 
     async def livez(self, request: Request) -> Response:
         """Say whether the loop turns."""
-        good = alive(self._board.current)
+        good = alive(self._board.look())
         return json_response({"alive": good}, 200 if good else 503)
 
     async def readyz(self, request: Request) -> Response:
         """Say whether the service can be relied on, and if not, why."""
-        found = problems(self._board.current)
+        found = problems(self._board.look())
         return json_response({"ready": not found, "problems": found}, 503 if found else 200)
 
     async def metrics(self, request: Request) -> Response:
@@ -191,7 +194,7 @@ class Api:
         after = int(_number(request, "after", -1, -1, 2**62))
         event_id = query.get("event_id")
         finder = Finder(self._log, event_id) if event_id else None
-        deadline = time.monotonic() + wait
+        deadline, pause = time.monotonic() + wait, SHORTEST_LOOK
         while True:
             turned = self._turned  # taken before reading, so that no commit falls between
             if finder is not None:
@@ -202,8 +205,11 @@ class Api:
             if records or left <= 0 or self._board.current.phase == "stopping":
                 end = records[-1].offset if records else after
                 return Response(_enveloped(records, end), media_type="application/json")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(turned.wait(), left)
+            try:
+                await asyncio.wait_for(turned.wait(), min(left, pause))
+                pause = SHORTEST_LOOK
+            except TimeoutError:
+                pause = min(2 * pause, LONGEST_LOOK)
 
     async def post_score(self, request: Request) -> Response:
         """Score events at the current model position; nothing is written and nobody is asked."""

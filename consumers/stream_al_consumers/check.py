@@ -14,13 +14,14 @@ from stream_al.build import build_learner, find_score
 from stream_al.datasets import infer_labels, read_table, require_two_labels
 from stream_al.errors import ConfigurationError, DataError, LogError, StreamALError
 from stream_al.log.owner_lock import OwnerLock
-from stream_al.log.protocol import EVENTS
+from stream_al.log.protocol import EVENTS, Log
 from stream_al.log.sqlite import SqliteLog
 from stream_al.query.policy import POLICIES
 from stream_al.query.state import MARKS, MAX_ENCODED, REMEMBERED_IDS, QueryState
 from stream_al.query.window import SCALE, SIZE, ScoreWindow
 from stream_al.settings import Settings
-from stream_al_consumers.configuration import open_log, read_settings
+from stream_al_consumers.configuration import log_name, open_log, read_settings
+from stream_al_consumers.cursor import newest
 from stream_al_consumers.door import access_token, bind
 
 NEWEST_EVENTS = 10_000
@@ -122,6 +123,9 @@ def _port(settings: Settings) -> str:
 
 
 def _log(settings: Settings, *, integrity: bool) -> Iterator[Finding]:
+    if settings.log.kind == "kafka":
+        yield from _kafka(settings, integrity=integrity)
+        return
     path = settings.log.path
     if settings.log.kind == "sqlite" and not path.exists():
         yield _looked("log", lambda: _new_log(path))
@@ -134,6 +138,41 @@ def _log(settings: Settings, *, integrity: bool) -> Iterator[Finding]:
     with closing(log):
         yield _looked("log", lambda: _open_log(settings, log, integrity=integrity))
         yield _looked("owner", lambda: _owner(path))
+        yield _looked("event ids", lambda: _ids(log))
+
+
+def _kafka(settings: Settings, *, integrity: bool) -> Iterator[Finding]:
+    """Look at topics and brokers, and at the events where they can be read."""
+    # imported here: only Kafka has topics to look at
+    from stream_al.log.kafka_topics import check_topics
+    from stream_al_consumers.kafka_options import kafka_options
+
+    if integrity:
+        yield Finding(
+            "error", "log", "--integrity verifies the pages of a file; brokers check their records themselves"
+        )
+    try:
+        found = check_topics(kafka_options(settings), settings.log.partitions)
+    except (LogError, ConfigurationError) as error:
+        yield Finding("error", "log", str(error))
+        return
+    for each in found:
+        said = f"{each.subject}: found {each.found}; expected {each.expected}; {each.cure}"
+        yield Finding(each.severity, "topics", said)
+    if settings.kafka.start is None:
+        yield Finding(
+            "warning",
+            "start",
+            f"kafka.start is not set, so the first start of group {settings.kafka.group} will be refused; "
+            'unless the group has a position, set it to "earliest", "latest" or a time',
+        )
+    try:
+        log = open_log(settings)
+    except (LogError, ConfigurationError) as error:
+        yield Finding("error", "log", str(error))
+        return
+    with closing(log):
+        yield _looked("log", lambda: f"{log_name(settings)}, {log.partitions(EVENTS)} partitions")
         yield _looked("event ids", lambda: _ids(log))
 
 
@@ -153,14 +192,14 @@ def _new_log(path: Path) -> str:
     return f"{path} will be made, SQLite {sqlite3.sqlite_version}"
 
 
-def _open_log(settings: Settings, log: SqliteLog, *, integrity: bool) -> str:
+def _open_log(settings: Settings, log: Log, *, integrity: bool) -> str:
     found, wanted = log.partitions(EVENTS), settings.log.partitions
     if found != wanted:
         raise LogError(
             f"{settings.log.path} has {found} event partitions, but log.partitions is {wanted}; "
             f"set it to {found}"
         )
-    if integrity:
+    if integrity and isinstance(log, SqliteLog):
         log.check_integrity()
     events = sum(log.bounds(EVENTS, p)[1] for p in range(found))
     return f"{settings.log.path}, {events} events so far{', every page verified' if integrity else ''}"
@@ -177,12 +216,11 @@ def _owner(path: Path) -> str | Finding:
     return "no service runs on it"
 
 
-def _ids(log: SqliteLog) -> str | Finding:
+def _ids(log: Log) -> str | Finding:
     """Look for repeated ids among the newest events: each is scored, but asked about once at most."""
     seen: dict[str, int] = {}
     for partition in range(log.partitions(EVENTS)):
-        first, end = log.bounds(EVENTS, partition)
-        for record in log.tail(EVENTS, partition, max(first, end - NEWEST_EVENTS), NEWEST_EVENTS):
+        for record in newest(log, EVENTS, partition, NEWEST_EVENTS):
             try:
                 event_id = str(orjson.loads(record.value)["event_id"])
             except (orjson.JSONDecodeError, KeyError, TypeError):

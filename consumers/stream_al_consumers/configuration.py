@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from stream_al.errors import ConfigurationError, LogError
+from stream_al.log.protocol import Log
 from stream_al.log.sqlite import SqliteLog
 from stream_al.settings import Settings, load_settings
 
 DEFAULT_FILE = Path("stream-al.toml")
+
+
+class OpenLog(Log, Protocol):
+    """What any configured log can do."""
+
+    def retain(self) -> int:
+        """Forget some old records where the log does not do so by itself; return how many."""
+        ...
 
 
 def read_settings(
@@ -27,14 +36,20 @@ def read_settings(
     Raises
     ------
     ConfigurationError
-        A setting is unknown or out of range.
+        A setting is unknown or out of range, or a file is named although the log is none.
     """
     values: dict[str, Any] = {table: dict(keys) for table, keys in (overrides or {}).items()}
     if log is not None:
         values.setdefault("log", {})["path"] = log
     if unconfigured(config) and not load_settings(None, values).task.labels:
         values.setdefault("task", {}).setdefault("open_labels", True)
-    return load_settings(config, values, serving=serving)
+    settings = load_settings(config, values, serving=serving)
+    if log is not None and settings.log.kind != "sqlite":
+        raise ConfigurationError(
+            f'--log names the file {log}, but log.kind is "{settings.log.kind}"; leave --log out, or name a '
+            "configuration with --config whose log is a file"
+        )
+    return settings
 
 
 def unconfigured(config: Path | None) -> bool:
@@ -42,28 +57,57 @@ def unconfigured(config: Path | None) -> bool:
     return config is None and not DEFAULT_FILE.is_file()
 
 
-def open_log(settings: Settings, *, owner: bool = False, create: bool = False) -> SqliteLog:
+def log_name(settings: Settings) -> str:
+    """Return what a person calls the log."""
+    if settings.log.kind == "kafka":
+        return f"Kafka at {','.join(settings.kafka.bootstrap)}, topics {settings.log.prefix}*"
+    return str(settings.log.path)
+
+
+def idle_seconds(settings: Settings) -> float:
+    """Return how long to wait before asking a log again that had nothing: a file is asked for nothing."""
+    return 0.25 if settings.log.kind == "kafka" else 0.05
+
+
+def open_log(
+    settings: Settings,
+    *,
+    owner: bool = False,
+    create: bool = False,
+    beat: Callable[[], None] = lambda: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> OpenLog:
     """Open the configured log.
 
     Parameters
     ----------
     owner : bool
-        To serve it; the file is made if there is none.
+        To serve it. A file is made if there is none; on Kafka the group is joined with the first poll.
     create : bool
         Make the file if there is none; a reader of a log that does not exist has mistyped its name.
+    beat : callable
+        Called where Kafka is waited for.
+    stopping : callable returning bool
+        A poll of Kafka returns as soon as it can when this is true.
 
     Raises
     ------
     ConfigurationError
-        The log is in memory, which other processes cannot share.
+        The log is in memory, which other processes cannot share, or settings contradict each other.
     LogError
         The log cannot be used, or does not exist.
     """
     terms = settings.log
+    if terms.kind == "kafka":
+        # imported here: the client takes a while, and few commands are for Kafka
+        from stream_al.log.kafka import KafkaLog
+        from stream_al_consumers.kafka_options import kafka_options
+
+        return KafkaLog(kafka_options(settings), member=owner, beat=beat, stopping=stopping)
     if terms.kind != "sqlite":
         raise ConfigurationError(
             f'log.kind is "{terms.kind}", which no other process can read and no restart survives; '
-            'set log.kind = "sqlite"'
+            'set log.kind = "sqlite", or "kafka"'
         )
     if not (owner or create or terms.path.exists()):
         raise LogError(

@@ -42,7 +42,7 @@ def labels_import(
     from contextlib import closing
 
     from stream_al.datasets import read_table
-    from stream_al_consumers.configuration import open_log, read_settings
+    from stream_al_consumers.configuration import log_name, open_log, read_settings
     from stream_al_consumers.labels import CHUNK, check_importable, organic_replies
 
     settings = read_settings(config, log)
@@ -58,9 +58,9 @@ def labels_import(
             done += len(chunk)
             bar.advance(task, CHUNK)
     if json:
-        print_json({"imported": done, "without_label": table.n - done, "log": str(settings.log.path)})
+        print_json({"imported": done, "without_label": table.n - done, "log": log_name(settings)})
     else:
-        out.print(f"{done} labels imported into {settings.log.path}", markup=False)
+        out.print(f"{done} labels imported into {log_name(settings)}", markup=False)
 
 
 def labels_export(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from stream_al.decode import decode_json, decode_reply
 from stream_al.log.protocol import LABEL_REPLIES, LABEL_REQUESTS, Log, Record
 from stream_al.ticket import TicketOffice
+from stream_al_consumers.cursor import Cursor
 from stream_al_schemas import Control, LabelReply, LabelRequest
 
 CHUNK = 500
@@ -79,10 +80,12 @@ class OpenRequests:
         self._open_labels = open_labels
         self._open: dict[str, _Request] = {}
         since = clock_ms() - 1000 * ttl_seconds
-        self._requests_at = {
-            p: _first_since(log, LABEL_REQUESTS, p, since) for p in range(log.partitions(LABEL_REQUESTS))
-        }
-        self._replies_at = _first_since(log, LABEL_REPLIES, 0, since - SLACK_MS)
+        self._requests = [
+            Cursor(log, LABEL_REQUESTS, p, _first_since(log, LABEL_REQUESTS, p, since))
+            for p in range(log.partitions(LABEL_REQUESTS))
+        ]
+        begin = _first_since(log, LABEL_REPLIES, 0, since - SLACK_MS)
+        self._replies = Cursor(log, LABEL_REPLIES, 0, begin)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -90,23 +93,14 @@ class OpenRequests:
     def refresh(self) -> None:
         """Read what was written since the last time, and leave out what has expired."""
         # replies only up to an end that is older than the requests read: each then finds its request
-        end = self._log.bounds(LABEL_REPLIES, 0)[1]
-        for partition, start in self._requests_at.items():
-            while records := self._log.tail(LABEL_REQUESTS, partition, start, CHUNK):
+        end = self._replies.end()
+        for cursor in self._requests:
+            while records := cursor.take(CHUNK):
                 for record in records:
                     self._take(self._enter, record)
-                    start = self._requests_at[partition] = record.offset + 1
-        while self._replies_at < end:
-            records = self._log.tail(LABEL_REPLIES, 0, self._replies_at, CHUNK)
+        while records := self._replies.take(CHUNK, end):
             for record in records:
-                if record.offset >= end:
-                    break
                 self._take(self._note_reply, record)
-                self._replies_at = record.offset + 1
-            else:
-                if records:
-                    continue
-            self._replies_at = end
         now = self._clock_ms()
         for identity in [i for i, request in self._open.items() if request.expires_at <= now]:
             del self._open[identity]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 
 from stream_al.log.protocol import PREDICTIONS, Log, Record
+from stream_al_consumers.cursor import Cursor
 
 REACH = 10_000
 """Newest predictions of each partition among which one event is looked for."""
@@ -28,22 +29,22 @@ class Finder:
     def __init__(self, log: Log, event_id: str) -> None:
         self._log = log
         self._event_id = event_id
-        self._next: dict[int, int] = {}
+        self._cursors: list[Cursor] = []
         # as the engine writes it: most records need no parsing
         self._needle = b'"event_id":' + orjson.dumps(event_id)
 
     def look(self) -> list[Record]:
         """Return the newest prediction of the event found since the last look, or nothing."""
         newest: list[Record] = []
-        for partition in range(self._log.partitions(PREDICTIONS)):
-            first, end = self._log.bounds(PREDICTIONS, partition)
-            start = self._next.get(partition, max(first, end - REACH))
-            while records := self._log.tail(PREDICTIONS, partition, start, CHUNK):
+        if not self._cursors:
+            for partition in range(self._log.partitions(PREDICTIONS)):
+                first, end = self._log.bounds(PREDICTIONS, partition)
+                self._cursors.append(Cursor(self._log, PREDICTIONS, partition, max(first, end - REACH)))
+        for cursor in self._cursors:
+            while records := cursor.take(CHUNK):
                 for record in records:
                     if self._needle in record.value and self._is_it(record):
                         newest = [record]
-                start = records[-1].offset + 1
-            self._next[partition] = start
         return newest
 
     def _is_it(self, record: Record) -> bool:

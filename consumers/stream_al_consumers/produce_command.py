@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stream_al.log.protocol import Log, Record
 
 CHUNK = 500
+"""Rows appended at once."""
 SCANNED = 5_000
 """Records read at once when looking for where an earlier run stopped."""
 LINES = (".ndjson", ".jsonl")
@@ -57,11 +58,11 @@ def produce(
     The log itself says how far an earlier run came, so a kill at any moment loses and doubles nothing.
     """
     from contextlib import closing
-    from itertools import islice
+    from itertools import chain
 
     from stream_al.errors import ConfigurationError
     from stream_al.log.protocol import EVENTS
-    from stream_al_consumers.configuration import open_log, read_settings
+    from stream_al_consumers.configuration import log_name, open_log, read_settings
 
     if rate is not None and rate <= 0:
         raise ConfigurationError(f"--rate is {rate:g}; expected events a second, above 0")
@@ -71,54 +72,77 @@ def produce(
     else:
         _name_the_label(file, label, no_label)
         source = _rows(file, label, text, time, listed(categorical), listed(drop), head)
-    done = 0
+    done, name = 0, log_name(settings)
     with closing(open_log(settings, create=True)) as events, progress() as bar:
-        start = skip if again else max(skip, source.already_there(events, skip))
-        task = bar.add_task("appending events", total=max(0, source.total - start))
-        for chunk in _paced(islice(source.pairs, start, None), rate):
-            events.append_many(EVENTS, chunk)
+        held = Held(skip, []) if again else source.held(events, skip)
+        begin = max(skip, held.end)
+        there = begin - skip - len(held.gaps)
+        task = bar.add_task("appending events", total=max(0, source.total - begin) + len(held.gaps))
+        # what a broken-off chunk left open goes first and alone: only ever one chunk has gaps
+        for chunk in chain(_chunks(held.gaps, None), _chunks(range(begin, source.total), rate)):
+            events.append_many(EVENTS, [source.pair(row) for row in chunk])
             done += len(chunk)
             bar.update(task, completed=done)
-    if start > skip:
-        say(f"{start} rows stood in the log already; --again appends them once more")
+    if there:
+        say(f"{there} rows stood in the log already; --again appends them once more")
     if json:
-        print_json({"appended": done, "already_there": max(0, start - skip), "log": str(settings.log.path)})
+        print_json({"appended": done, "already_there": there, "log": name})
     else:
-        out.print(f"{done} events appended to {settings.log.path}", markup=False)
+        out.print(f"{done} events appended to {name}", markup=False)
+
+
+class Held(NamedTuple):
+    """Rows that the log holds: those before ``end`` but for ``gaps``; rows that are skipped do not count.
+
+    A chunk is appended before the next one begins, but on Kafka it may be broken off in some partitions
+    only. So all gaps lie within the last chunk.
+    """
+
+    end: int
+    gaps: list[int]
 
 
 class Source(NamedTuple):
-    """Rows to append, and behind which of them an earlier run stopped; rows that are skipped do not count."""
+    """Rows to append, and which of them an earlier run left in a log."""
 
     total: int
-    pairs: Iterator[Pair]
-    already_there: Callable[[Log, int], int]
+    pair: Callable[[int], Pair]
+    held: Callable[[Log, int], Held]
 
 
-def _behind_newest(log: Log, place_of: Callable[[Record], int | None]) -> int:
-    """Return how many of the first rows stand in the log where each is unique: its newest record tells."""
+def _held_rows(log: Log, row_of: Callable[[Record], int | None], skip: int) -> Held:
+    """Return which rows stand in the log where each is unique: its newest records tell."""
     from stream_al.log.protocol import EVENTS
 
-    found = 0
+    found, forgotten = set[int](), False
     for partition in range(log.partitions(EVENTS)):
         first, end = log.bounds(EVENTS, partition)
+        mine = set[int]()
         while end > first:
             start = max(first, end - SCANNED)
-            places = [place_of(record) for record in log.tail(EVENTS, partition, start, end - start)]
-            newest = max((place for place in places if place is not None), default=None)
-            if newest is not None:
-                found = max(found, newest + 1)
-                break
+            rows = {row_of(r) for r in log.tail(EVENTS, partition, start, end - start) if r.offset < end}
+            fresh = rows - {None} - mine
+            mine |= {row for row in rows if row is not None}
+            if mine and (not fresh or min(mine) <= max(mine) - CHUNK):
+                break  # in order within a partition: what is older belongs to older chunks
             end = start
-    return found
+        else:
+            forgotten = forgotten or first > 0
+        found |= mine
+    newest = max(found, default=-1)
+    oldest = max(skip, newest - CHUNK + 1)
+    if forgotten:  # what the log has forgotten is not missing
+        oldest = max(oldest, min((row for row in found if row >= oldest), default=oldest))
+    return Held(newest + 1, [row for row in range(oldest, newest) if row not in found])
 
 
-def _behind_prefix(log: Log, lines: list[bytes], skip: int) -> int:
-    """Return behind which line to go on, where lines may repeat.
+def _held_lines(log: Log, lines: list[bytes], skip: int) -> Held:
+    """Return which lines stand in the log where lines may repeat.
 
     Appends are in order, so an earlier run left the longest beginning of the file that the log holds, each
-    line as often as it stands there. Where the log has forgotten its own beginning, it is the shortest one
-    that holds all that is left of it: a line may then be doubled, but none is lost.
+    line as often as it stands there, and perhaps more of the chunk in which it was broken off. Where the log
+    has forgotten its own beginning, it is the shortest one that holds all that is left of it: a line may
+    then be doubled, but none is lost.
     """
     from stream_al.log.protocol import EVENTS
 
@@ -131,15 +155,19 @@ def _behind_prefix(log: Log, lines: list[bytes], skip: int) -> int:
             held.update(digest for r in records if (digest := _digest(r.value)) in wanted)
             position = records[-1].offset + 1
     held &= wanted
-    left = held.total()
+    left, end, gaps = held.total(), 0, list[int]()
     for n, digest in enumerate(digests):
-        here = held[digest] > 0
-        if left == 0 or (complete and not here):
-            return skip + n
-        if here:
+        if left == 0 or (gaps and n >= gaps[0] + CHUNK):
+            break
+        if held[digest] > 0:
             held[digest] -= 1
             left -= 1
-    return skip + len(digests)
+            end = n + 1
+        elif complete:
+            gaps.append(n)
+        else:
+            end = n + 1  # forgotten, as its beginning is
+    return Held(skip + end, [skip + gap for gap in gaps if gap < end])
 
 
 def _digest(line: bytes) -> bytes:
@@ -173,12 +201,14 @@ def _rows(
 
     table = read_table(file, label=label, text=text, time=time, categorical=categorical, drop=drop, head=head)
 
-    def place_of(record: Record) -> int | None:
+    def row_of(record: Record) -> int | None:
         row = table.row_of(record.key.decode(errors="replace")) if record.key else None
         return row if row is not None and table.event_json(row) == record.value else None
 
-    pairs = ((f"{table.name}-{i}".encode(), table.event_json(i)) for i in range(table.n))
-    return Source(table.n, pairs, lambda log, skip: _behind_newest(log, place_of))
+    def pair(row: int) -> Pair:
+        return f"{table.name}-{row}".encode(), table.event_json(row)
+
+    return Source(table.n, pair, lambda log, skip: _held_rows(log, row_of, skip))
 
 
 def _lines(file: Path, head: int | None) -> Source:
@@ -202,20 +232,19 @@ def _lines(file: Path, head: int | None) -> Source:
 
     return Source(
         len(lines),
-        ((key(line), line) for line in lines),
-        lambda log, skip: _behind_prefix(log, lines, skip),
+        lambda i: (key(lines[i]), lines[i]),
+        lambda log, skip: _held_lines(log, lines, skip),
     )
 
 
-def _paced(pairs: Iterator[Pair], rate: float | None) -> Iterator[list[Pair]]:
-    """Yield the pairs in chunks, no faster than ``rate`` a second."""
+def _chunks(rows: Sequence[int], rate: float | None) -> Iterator[Sequence[int]]:
+    """Yield the rows in chunks, no faster than ``rate`` a second."""
     import time
-    from itertools import islice
 
     size = CHUNK if rate is None else max(1, min(CHUNK, int(rate / 20)))
-    start, sent = time.monotonic(), 0
-    while chunk := list(islice(pairs, size)):
+    began = time.monotonic()
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size]
         yield chunk
-        sent += len(chunk)
         if rate is not None:
-            time.sleep(max(0.0, start + sent / rate - time.monotonic()))
+            time.sleep(max(0.0, began + (start + len(chunk)) / rate - time.monotonic()))

@@ -61,7 +61,7 @@ def _replay(settings: Settings, log: Log, to: int | None, *, decisions: bool) ->
     from stream_al.checkpoint import identity, load_base
     from stream_al.log.protocol import LABEL_REPLIES
     from stream_al.replay import fold_to
-    from stream_al_consumers.service import base_directory
+    from stream_al_consumers.bases import base_directory
 
     end = log.bounds(LABEL_REPLIES, 0)[1]
     end = end if to is None else min(to, end)
@@ -100,6 +100,7 @@ def _decisions(settings: Settings, log: Log) -> dict[str, Any]:
             log,
             lambda scripted: build_engine(settings, scripted),
             lambda done: bar.update(task, completed=done),
+            from_beginning=settings.log.kind != "kafka" or settings.kafka.start == "earliest",
         )
     return {"replayed": True, "outputs": compared.outputs, "difference": compared.difference}
 

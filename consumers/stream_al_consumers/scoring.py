@@ -36,7 +36,7 @@ class Scoring:
         self._encoding = settings.encoding()
 
     def score(self, events: Sequence[DecodedEvent]) -> list[dict[str, Any]]:
-        """Return one prediction an event, without the fields of a decision; on the engine's thread only."""
+        """Return one prediction an event, without the fields of a decision; by whoever holds the engine."""
         learner = self._learner
         ids = [event.event_id for event in events]
         scored = learner.score([encode(event, self._encoding) for event in events])

@@ -12,7 +12,7 @@ from stream_al.settings import Settings
 from stream_al.snapshot import Snapshot
 
 STUCK_SECONDS = 10.0
-"""A loop that has not turned for so long is not alive."""
+"""A loop that has neither turned nor waited for its log for so long is not alive."""
 
 
 def alive(snapshot: Snapshot) -> bool:
@@ -65,6 +65,13 @@ def status(snapshot: Snapshot, settings: Settings) -> dict[str, Any]:
         "delay_seconds": {"p50": snapshot.delay_p50_seconds, "p95": snapshot.delay_p95_seconds},
         "estimate": _estimate(snapshot),
         "dead_letters": snapshot.dead_letters,
+        "lag": {
+            "replies": snapshot.reply_lag,
+            "events": {
+                str(partition): {"records": records, "seconds": round(seconds, 3)}
+                for partition, (records, seconds) in sorted(snapshot.event_lag.items())
+            },
+        },
         "last_batch": {
             "mean_uncertainty": snapshot.mean_uncertainty,
             "mean_confidence": snapshot.mean_confidence,

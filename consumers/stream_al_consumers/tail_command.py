@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from stream_al.log.protocol import TOPICS, Log, Record
+from stream_al_consumers.cursor import Cursor, newest
 from stream_al_consumers.options import ConfigOption, JsonOption, LogOption
 from stream_al_consumers.output import harmless, out, print_line
 
 NEWEST = 10
 CHUNK = 500
-FOLLOW_SECONDS = 0.1
 
 
 def tail(
@@ -31,41 +31,49 @@ def tail(
     from contextlib import closing
 
     from stream_al.errors import ConfigurationError
-    from stream_al_consumers.configuration import open_log, read_settings
+    from stream_al_consumers.configuration import idle_seconds, open_log, read_settings
 
     if topic not in TOPICS:
         raise ConfigurationError(f"there is no topic {topic!r}; the topics are {', '.join(TOPICS)}")
-    with closing(open_log(read_settings(config, log))) as source:
-        _print_records(source, topic, start, limit, follow=follow, as_json=json)
+    settings = read_settings(config, log)
+    with closing(open_log(settings)) as source:
+        places = _places(source, topic, start)
+        _print_records(places, limit, 2 * idle_seconds(settings) if follow else None, as_json=json)
 
 
-def _print_records(
-    log: Log, topic: str, start: int | None, limit: int | None, *, follow: bool, as_json: bool
-) -> None:
-    import time
-
-    positions = {}
+def _places(log: Log, topic: str, start: int | None) -> list[Cursor]:
+    """Return where to begin in each partition."""
+    places = []
     for partition in range(log.partitions(topic)):
         first, end = log.bounds(topic, partition)
-        positions[partition] = max(first, end - NEWEST) if start is None else max(first, start)
+        if start is None:
+            found = newest(log, topic, partition, NEWEST)[-NEWEST:]
+            begin = found[0].offset if found else end
+        else:
+            begin = max(first, start)
+        places.append(Cursor(log, topic, partition, begin))
+    return places
+
+
+def _print_records(places: list[Cursor], limit: int | None, pause: float | None, *, as_json: bool) -> None:
+    """Print until there is no more, or with a pause until interrupted."""
+    import time
+
     printed = 0
     while True:
         found = 0
-        for partition, position in positions.items():
-            room = CHUNK if limit is None else min(CHUNK, limit - printed)
-            records = log.tail(topic, partition, position, room) if room > 0 else []
+        for place in places:
+            records = place.take(CHUNK if limit is None else min(CHUNK, limit - printed))
             for record in records:
                 _print_record(record, as_json)
-            if records:
-                positions[partition] = records[-1].offset + 1
             found += len(records)
             printed += len(records)
         if limit is not None and printed >= limit:
             return
         if not found:
-            if not follow:
+            if pause is None:
                 return
-            time.sleep(FOLLOW_SECONDS)
+            time.sleep(pause)
 
 
 def _print_record(record: Record, as_json: bool) -> None:

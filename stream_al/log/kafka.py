@@ -377,11 +377,13 @@ class KafkaLog(KafkaClient):
         # a slow line may take its time over much, but not longer than the transaction lives
         seconds = self.options.answer_seconds + size / SLOWEST_BYTES_A_SECOND
         producer.flush(min(seconds, self.options.transaction_seconds))
+        self._beat()
         for future in futures:
             if not future.succeeded():
                 raise future.exception or KafkaTimeoutError("a record was not acknowledged in time")
 
     def _wait(self, producer: KafkaProducer, result: Any) -> None:
+        self._beat()
         producer._sender.wakeup()
         if not result.wait(timeout_ms=int(1000 * self.options.answer_seconds)):
             raise KafkaTimeoutError(f"no answer from the coordinator in {self.options.answer_seconds:g} s")
@@ -436,9 +438,16 @@ class KafkaLog(KafkaClient):
         producer, self._transactions = self._transactions, None
         if producer is not None:
             with suppress(Exception):
+                # ``close`` alone flushes first, and where that fails it closes nothing: its thread lives on
+                producer._sender.force_close()
                 producer.close(timeout=0.5)
 
     # ---- everything else ----------------------------------------------------------------------
+
+    @property
+    def settled(self) -> bool:
+        """Whether the group is stable and everything was read back: memory is valid."""
+        return self._membership is not None
 
     def lag(self) -> dict[int, tuple[int, float]]:
         """Return how far each owned partition is behind: in offsets, and in seconds of log time.
@@ -450,7 +459,11 @@ class KafkaLog(KafkaClient):
         for place in consumer.assignment():
             if place.partition not in self._owned:
                 continue
-            end, position = consumer.highwater(place), consumer.position(place, timeout_ms=0)
+            end = consumer.highwater(place)
+            try:
+                position = consumer.position(place, timeout_ms=0)
+            except KafkaError:  # not known at present
+                position = None
             behind = max(0, end - position) if end is not None and position is not None else 0
             last_ms = self._last_ms.get(place.partition)
             seconds = max(0.0, now_ms - last_ms) / 1000.0 if behind and last_ms is not None else 0.0

@@ -16,16 +16,18 @@ from kafka.structs import OffsetAndMetadata
 
 from stream_al.errors import LogError
 from stream_al.log.embedded import Pair, partitions_of
-from stream_al.log.kafka_connection import KafkaOptions, explained
+from stream_al.log.kafka_connection import KafkaOptions, answered, explained
 from stream_al.log.protocol import LABEL_REPLIES, TOPICS, Position, Record
 
 # Builds a Record in C: a third of the time of Record(...), once an event.
 _record: Callable[[tuple[object, ...]], Record] = partial(tuple.__new__, Record)
-POLL_MS = 200
+POLL_MS = 20
 """How long one wait for records that are known to exist may take before the end is asked for again."""
 
-ASKING = "ask"
-"""The consumer that only asks: a broker answers a question behind a waiting fetch when that fetch is over."""
+FOLLOWING, SCANNING, ASKING = "follow", "scan", "ask"
+"""Three consumers: the reply log's, one for reading anywhere, and one that only asks, since a broker
+answers a question behind a waiting fetch only when that fetch is over."""
+SHORT_POLL_MS = 5
 
 
 class KafkaClient:
@@ -61,7 +63,7 @@ class KafkaClient:
 
     def _partition_counts(self) -> dict[str, int]:
         consumer = self._consumer(ASKING)
-        existing = consumer.topics()
+        existing = answered(consumer.topics)
         missing = [self.options.topic(name) for name in TOPICS if self.options.topic(name) not in existing]
         if missing:
             raise LogError(
@@ -94,7 +96,7 @@ class KafkaClient:
         if max_records <= 0:
             return []
         with explained(self.options, f"reading {place.topic}"):
-            reader = self._reader("follow" if topic == LABEL_REPLIES else "scan")
+            reader = self._reader(FOLLOWING if topic == LABEL_REPLIES else SCANNING)
             return reader.take(topic, place, from_offset, max_records)
 
     def _reader(self, purpose: str) -> _Reader:
@@ -116,7 +118,7 @@ class KafkaClient:
                 start = keeper.committed(place)
                 if start is None:
                     start = keeper.beginning_offsets([place])[place]
-                found += self._reader("scan").take(topic, place, start, max_records - len(found))
+                found += self._reader(SCANNING).take(topic, place, start, max_records - len(found))
         return found
 
     def ack(self, group: str, records: Sequence[Record]) -> None:
@@ -186,7 +188,9 @@ class KafkaClient:
 
     def _consumer(self, purpose: str, **more: Any) -> KafkaConsumer:
         if purpose not in self._consumers:
-            self._consumers[purpose] = KafkaConsumer(**self.options.consumer(), **more)
+            # who reads here and there must not wait for a long poll of the place before
+            wait = {} if purpose == FOLLOWING else {"fetch_max_wait_ms": SHORT_POLL_MS}
+            self._consumers[purpose] = KafkaConsumer(**self.options.consumer(), **wait, **more)
         return self._consumers[purpose]
 
 

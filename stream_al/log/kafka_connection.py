@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from kafka.errors import (
     AuthorizationError,
@@ -19,9 +19,9 @@ from kafka.errors import (
     KafkaConfigurationError,
     KafkaConnectionError,
     KafkaError,
-    KafkaTimeoutError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
+    RetriableError,
     SaslAuthenticationFailedError,
     UnknownTopicOrPartitionError,
     UnsupportedSaslMechanismError,
@@ -31,11 +31,14 @@ from kafka.errors import (
 from stream_al.errors import LogError, LogUnreachable
 from stream_al.log.kafka_knock import knock
 
+T = TypeVar("T")
 Start = Literal["earliest", "latest"] | int
 """Where a new group begins: at the oldest event, at the next one, or at a log time in milliseconds."""
 
 BOOTSTRAP_SECONDS = 10
 """How long the first answer of any broker may take."""
+ASK_AGAIN = 2
+"""As many brokers may be down as a replication factor of 3 can bear."""
 MAX_RECORD_BYTES = 8 * 2**20
 """A label request holds its event twice, as it came and encoded: what a producer may send."""
 
@@ -144,6 +147,17 @@ class KafkaOptions:
         }
 
 
+def answered(ask: Callable[[], T]) -> T:
+    """Ask, and again where the broker that the client chose is down: it then chooses another one.
+
+    For seconds after a broker's death the others still name it, until its session has ended.
+    """
+    for _ in range(ASK_AGAIN):
+        with suppress(KafkaConnectionError):
+            return ask()
+    return ask()
+
+
 def _is(error: BaseException | None, *kinds: type[BaseException]) -> bool:
     """Return whether an error, or what caused it, is of one of these kinds."""
     while error is not None:
@@ -221,7 +235,7 @@ def explain(error: BaseException, options: KafkaOptions, what: str) -> LogError:
                 else "?"
             )
         )
-    if _is(error, KafkaConnectionError, KafkaTimeoutError, OSError):
+    if _is(error, RetriableError, OSError):
         return LogUnreachable(
             f"{what}: no answer from {brokers} ({said}); is the address right (kafka.bootstrap), is a broker "
             "up, and does it advertise an address that this machine can reach?"

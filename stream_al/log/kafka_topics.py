@@ -5,10 +5,10 @@ Nothing that exists is changed. What is asked is judged in :mod:`stream_al.log.k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from kafka.admin import ConfigResource, KafkaAdminClient
 from kafka.errors import (
@@ -21,7 +21,7 @@ from kafka.errors import (
 )
 
 from stream_al.errors import ConfigurationError, LogError
-from stream_al.log.kafka_connection import KafkaOptions, explain, explained, quiet
+from stream_al.log.kafka_connection import KafkaOptions, answered, explain, explained, quiet
 from stream_al.log.kafka_findings import (
     BROKER_KEYS,
     ENOUGH_REPLICAS,
@@ -39,10 +39,6 @@ __all__ = ["Finding", "TopicSpec", "check_topics", "create_topics", "topic_specs
 
 READY_MS = 10_000
 """How long new partitions may be without a leader."""
-ASK_AGAIN = 2
-"""A cluster that has lost more than two brokers at once has lost records, too."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,19 +174,11 @@ def _admin(options: KafkaOptions, what: str) -> Iterator[KafkaAdminClient]:
             client.close()
 
 
-def _asked(ask: Callable[[], T]) -> T:
-    """Ask, and again where the broker that the client chose is down: it then chooses another one."""
-    for _ in range(ASK_AGAIN):
-        with suppress(KafkaConnectionError):
-            return ask()
-    return ask()
-
-
 def _partitions(admin: KafkaAdminClient, options: KafkaOptions) -> dict[str, list[Any]]:
     """Return the partitions of the topics that exist, by name without prefix."""
     found = {}
     by_name = {options.topic(name): name for name in TOPICS}
-    for topic in _asked(lambda: admin.describe_topics(list(by_name))):
+    for topic in answered(lambda: admin.describe_topics(list(by_name))):
         if topic["error_code"] == 0:
             found[by_name[topic["name"]]] = topic["partitions"]
         elif topic["error_code"] != 3:  # 3: there is none
@@ -204,7 +192,7 @@ def _configs(admin: KafkaAdminClient, kind: str, names: list[str], keys: Iterabl
     resources = [ConfigResource(kind, name, configs=asked) for name in names]
     if not names:
         return {}
-    found = _asked(lambda: admin.describe_configs(resources, config_filter="all")).get(kind.lower(), {})
+    found = answered(lambda: admin.describe_configs(resources, config_filter="all")).get(kind.lower(), {})
     return {
         name: {
             key: entry["value"] for key, entry in found.get(name, {}).items() if entry["value"] is not None
@@ -246,7 +234,7 @@ def _brokers(admin: KafkaAdminClient) -> dict[int, Broker]:
     has ended.
     """
     found, silence = {}, None
-    for each in _asked(admin.describe_cluster)["brokers"]:
+    for each in answered(admin.describe_cluster)["brokers"]:
         if each.get("is_fenced"):
             continue
         node = each["broker_id"]
