@@ -1,0 +1,1 @@
+"""The pipeline on a real Kafka, on one machine, without Docker: two replicas, one of which is killed."""
