@@ -6,8 +6,8 @@ The protocol, each step of which was paid for:
 - Memory is valid for one ``(member id, generation)`` only. After any other thing that the group says, and
   after every commit that did not succeed, all partitions are read back and replace all memory. There is no
   rebalance listener: it is not called when it matters, in a rejoin under a new member id.
-- Nothing is ever reasoned about the outcome of a commit that raised: the producer is thrown away, the next
-  one's first act aborts what it left open, and the committed offset is the truth.
+- Nothing is ever reasoned about the outcome of a commit that raised: see
+  :mod:`~stream_al.log.kafka_transactions`. The committed offset is the truth.
 - A group that moved on without us fences the commit. That is no failure; five other ones in a row are.
 - While the group is not stable, nothing is done but polling: a join that completes between two polls would
   be thrown away by the client.
@@ -16,7 +16,6 @@ The protocol, each step of which was paid for:
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -24,32 +23,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.coordinator.base import MemberState
-from kafka.errors import (
-    AuthorizationError,
-    CommitFailedError,
-    KafkaConfigurationError,
-    KafkaError,
-    KafkaTimeoutError,
-    NoOffsetForPartitionError,
-)
+from kafka.errors import KafkaError, KafkaTimeoutError, NoOffsetForPartitionError
 from kafka.structs import OffsetAndMetadata
 
 from stream_al.errors import CommitLost, ConfigurationError, LogError
 from stream_al.log.embedded import check_progress
 from stream_al.log.kafka_client import ASKING, KafkaClient, records_of
 from stream_al.log.kafka_connection import KafkaOptions, explain, explained, quiet
+from stream_al.log.kafka_transactions import Fenced, Transactions, rivals
 from stream_al.log.protocol import EVENTS, Batch, Output, Progress
 
 logger = logging.getLogger(__name__)
 
-MAX_FAILURES = 5
-"""Commits that fail in a row, other than by fencing, before the process gives up."""
-PRODUCER_ATTEMPTS = 4
-SLOWEST_BYTES_A_SECOND = 2**20
-OVERHEAD = 128
-"""Bytes that a record's frame may take beside its key and value."""
 SETTLING_SECONDS = 5.0
 """How long one poll waits for the group to be stable; the loop turns in between."""
 SILENCE_SECONDS = 60.0
@@ -84,8 +71,6 @@ class KafkaLog(KafkaClient):
 
     Attributes
     ----------
-    outcomes : Counter
-        Commits by outcome: ``committed``, ``fenced``, ``failed``.
     rebalances : int
         How often all memory was replaced.
 
@@ -104,24 +89,20 @@ class KafkaLog(KafkaClient):
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         quiet()
-        self.outcomes: Counter[str] = Counter(committed=0, fenced=0, failed=0)
         self.rebalances = 0
         self._stopping = stopping
-        self._failures = 0
         self._membership: _Membership | None = None
         self._refused: tuple[str, int] | None = None
         self._owned: dict[int, int] = {}
         self._epochs: dict[int, int] = {}
         self._last_ms: dict[int, int] = {}
         self._silent_since: float | None = None
-        # without an instance_id a random one: recovery is slower, exactness the same
-        self._transactional_id = f"{options.group}-{options.instance_id or secrets.token_hex(8)}"
-        self._transactions: KafkaProducer | None = None
+        self._transactions = Transactions(options, beat)
         self._member: KafkaConsumer | None = None
         super().__init__(options, beat)
         if member:
             try:
-                self._new_producer()  # aborts what a dead predecessor left open, before we join
+                self._transactions.start()  # aborts what a dead predecessor left open, before we join
                 with explained(options, f"joining group {options.group}"):
                     self._member = KafkaConsumer(**options.member())
                     self._member.subscribe([options.topic(EVENTS)])
@@ -141,7 +122,7 @@ class KafkaLog(KafkaClient):
         LogError
             The truth could not be read for a minute.
         """
-        if self._transactions is None and not self._renewed():
+        if self._transactions.producer is None and not self._renewed():
             return Batch()
         records, metadata = self._poll_once(max_records, timeout_seconds)
         settling_until = time.monotonic() + SETTLING_SECONDS
@@ -154,6 +135,7 @@ class KafkaLog(KafkaClient):
             records, metadata = self._poll_once(max_records, 0.5)
         identity = metadata.member_id, metadata.generation_id
         if identity == self._refused:  # fenced: our own client learns of it with the next heartbeat
+            self._note_silence(CommitLost(f"refused{rivals(self.options)}"), "getting back into the group")
             time.sleep(0.05)
             return Batch()
         if self._membership is None or self._membership.identity != identity:
@@ -195,6 +177,8 @@ class KafkaLog(KafkaClient):
             self._pin(membership, restored)
         except (KafkaError, CommitLost) as error:  # the coordinator is away, or a transaction is open
             logger.warning("read back: %r", error)
+            if isinstance(error, Fenced):
+                self._refused = membership.identity
             self._note_silence(error, "reading the committed positions back")
             return Batch()
         self._silent_since = None
@@ -269,7 +253,7 @@ class KafkaLog(KafkaClient):
             if not known
         }
         if fresh:
-            self._transaction([], fresh, membership)
+            self._transactions.run([], {}, fresh, membership.metadata)
 
     def _note_silence(self, error: BaseException, what: str) -> None:
         """Give up where the truth has been unreadable for too long."""
@@ -305,144 +289,35 @@ class KafkaLog(KafkaClient):
             )
         self._membership = None  # until it is known that all went well
         check_progress(progress, self._owned)
-        for place in {output[:2] for output in outputs}:
-            self._place(*place)
+        places = {output[:2]: self._place(*output[:2]) for output in outputs}
         events = self.options.topic(EVENTS)
         positions = {
             TopicPartition(events, p): OffsetAndMetadata(at.next_offset, at.state, self._epochs.get(p, -1))
             for p, at in progress.items()
         }
-        self._transaction(outputs, positions, membership)
-        self._membership = membership
-
-    def _transaction(
-        self,
-        outputs: Sequence[Output],
-        positions: Mapping[TopicPartition, OffsetAndMetadata],
-        membership: _Membership,
-    ) -> None:
-        """Do one transaction; on any error the producer is thrown away and nothing is assumed.
-
-        Raises
-        ------
-        CommitLost
-            Fenced, or failed.
-        LogError
-            Failed for the fifth time in a row.
-        """
         try:
-            if self._transactions is None:
-                self._new_producer()
-            producer = self._transactions
-            assert producer is not None  # noqa: S101 - made above
-            producer.begin_transaction()
-            self._send(producer, outputs)
-            manager = producer._transaction_manager
-            # the public calls wait without limit, and can lose their request
-            self._wait(producer, manager.send_offsets_to_transaction(dict(positions), membership.metadata))
-            self._wait(producer, manager.begin_commit())
-        except Exception as error:
-            self._discard_producer()
-            self._membership = None
-            if isinstance(error, CommitFailedError):  # the group went on without us
-                self.outcomes["fenced"] += 1
-                self._refused = membership.identity
-                raise CommitLost(f"another member owns the partitions now: {error}") from error
-            self._count_failure(error)
-            raise CommitLost(f"the transaction failed: {type(error).__name__}: {error}") from error
-        self._failures = 0
-        self.outcomes["committed"] += 1
-
-    def _send(self, producer: KafkaProducer, outputs: Sequence[Output]) -> None:
-        """Send the outputs and wait for every one: a commit may succeed although a batch has expired.
-
-        They go straight to the client's accumulator: its ``send`` spends more time on checks and messages,
-        all of which are the same for a whole batch, than the rest of a record's way takes.
-        """
-        if not outputs:
-            return
-        places = {output[:2]: self._place(*output[:2]) for output in outputs}
-        for place in places.values():
-            if producer._metadata.partitions_for_topic(place.topic) is None:
-                producer._wait_on_metadata(place.topic, int(1000 * self.options.answer_seconds))
-            producer._transaction_manager.maybe_add_partition_to_transaction(place)
-        producer._ensure_valid_record_size(max(len(o.key or b"") + len(o.value) for o in outputs) + OVERHEAD)
-        append, futures, size = producer._accumulator.append, [], 0
-        for topic, partition, key, value in outputs:
-            future, full, new, _ = append(places[topic, partition], None, key, value, [])
-            futures.append(future)
-            size += len(value)
-            if full or new:
-                producer._sender.wakeup()
-        # a slow line may take its time over much, but not longer than the transaction lives
-        seconds = self.options.answer_seconds + size / SLOWEST_BYTES_A_SECOND
-        producer.flush(min(seconds, self.options.transaction_seconds))
-        self._beat()
-        for future in futures:
-            if not future.succeeded():
-                raise future.exception or KafkaTimeoutError("a record was not acknowledged in time")
-
-    def _wait(self, producer: KafkaProducer, result: Any) -> None:
-        self._beat()
-        producer._sender.wakeup()
-        if not result.wait(timeout_ms=int(1000 * self.options.answer_seconds)):
-            raise KafkaTimeoutError(f"no answer from the coordinator in {self.options.answer_seconds:g} s")
-
-    def _count_failure(self, error: BaseException) -> None:
-        self.outcomes["failed"] += 1
-        self._failures += 1
-        logger.warning("commit failed (%d in a row): %r", self._failures, error)
-        if self._failures >= MAX_FAILURES:
-            rivals = (
-                f"; is another process running with kafka.instance_id = {self.options.instance_id!r}?"
-                if self.options.instance_id
-                else ""
-            )
-            why = explain(error, self.options, "committing")
-            raise LogError(f"{MAX_FAILURES} commits in a row failed, the last: {why}{rivals}") from error
+            self._transactions.run(outputs, places, positions, membership.metadata)
+        except Fenced:
+            self._refused = membership.identity
+            raise
+        self._membership = membership
 
     def _renewed(self) -> bool:
         """Try to replace a producer that was thrown away: readers wait behind what it left open."""
         try:
-            self._new_producer(attempts=1)
+            self._transactions.start(attempts=1)
         except LogError as error:
             logger.warning("%s", error)
             self._note_silence(error, "starting a transactional producer")
-        return self._transactions is not None
-
-    def _new_producer(self, attempts: int = PRODUCER_ATTEMPTS) -> None:
-        """Make a producer and let it abort what its predecessor left open.
-
-        A lost request would be waited for in vain, so a producer that gets no answer is thrown away.
-        """
-        options = self.options
-        for attempt in range(1, attempts + 1):
-            self._beat()
-            try:
-                self._transactions = KafkaProducer(
-                    **options.producer(),
-                    transactional_id=self._transactional_id,
-                    transaction_timeout_ms=int(1000 * options.transaction_seconds),
-                )
-                self._transactions.init_transactions()
-            except KafkaError as error:
-                self._discard_producer()
-                if attempt == attempts or isinstance(error, AuthorizationError | KafkaConfigurationError):
-                    raise explain(error, options, "starting a transactional producer") from error
-                logger.warning("init_transactions: %r", error)
-            else:
-                return
-
-    def _discard_producer(self) -> None:
-        """Throw the producer away without aborting: the next one's start does that, and is bounded."""
-        producer, self._transactions = self._transactions, None
-        if producer is not None:
-            with suppress(Exception):
-                # ``close`` alone flushes first, and where that fails it closes nothing: its thread lives on
-                producer._sender.force_close()
-                producer.close(timeout=0.5)
+            return False
+        return True
 
     # ---- everything else ----------------------------------------------------------------------
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """Commits by outcome: ``committed``, ``fenced``, ``failed``."""
+        return self._transactions.outcomes
 
     @property
     def settled(self) -> bool:
@@ -479,12 +354,13 @@ class KafkaLog(KafkaClient):
         member, self._member = self._member, None
         self._membership = None
         if member is not None:
-            if self._transactions is None:
-                self._renewed()
+            if self._transactions.producer is None:
+                with suppress(LogError):
+                    self._transactions.start(attempts=1)
             with suppress(KafkaError):
                 # bounded: it may queue behind a join of its own on the same connection
                 member.close(autocommit=False, timeout_ms=5_000)
-        self._discard_producer()
+        self._transactions.discard()
         super().close()
 
     def __enter__(self) -> Self:

@@ -34,8 +34,8 @@ def test_no_sender_outlives_its_producer(broker: Broker, prefix: str) -> None:
         engine.take(1, max_records=1)
         engine.commit([prediction(b"0")], "first")
         engine.take(1, max_records=1)
-        assert member._transactions is not None
-        sender = member._transactions._sender
+        assert member._transactions.producer is not None
+        sender = member._transactions.producer._sender
         broker.pause()
         try:
             with pytest.raises(CommitLost):

@@ -45,8 +45,9 @@ with KafkaLog(KafkaOptions(**json.loads(sys.argv[1])), member=True) as member:
     engine.start(1)
     engine.take(2)
     if sys.argv[2] == "inside":
-        send = member._send
-        member._send = lambda *arguments: (send(*arguments), wait())
+        transactions = member._transactions
+        send = transactions._send
+        transactions._send = lambda *arguments: (send(*arguments), wait())
     else:
         wait()
     try:

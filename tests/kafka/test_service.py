@@ -311,13 +311,13 @@ def test_somebody_without_rights(here: Path, shared: Addresses) -> None:
 
 FAILING = """\
 from kafka.errors import KafkaTimeoutError
-from stream_al.log.kafka import KafkaLog
+from stream_al.log.kafka_transactions import Transactions
 from stream_al_consumers.cli import main
 
-def fail(log, producer, outputs):
+def fail(*_):
     raise KafkaTimeoutError("a record was not acknowledged in time")
 
-KafkaLog._send = fail
+Transactions._send = fail
 main()
 """
 

@@ -52,18 +52,18 @@ class Scene:
     @property
     def producer(self) -> KafkaProducer:
         """The transactional producer, which does not outlive a failure."""
-        producer = self.member._transactions
+        producer = self.member._transactions.producer
         assert producer is not None
         return producer
 
     def impatient(self, seconds: float) -> None:
         """Wait no longer than this for an answer, until ``patient``."""
-        self._patience = self.member.options
-        self.member.options = replace(self.member.options, answer_seconds=seconds)
+        transactions = self.member._transactions
+        transactions._options = replace(self.member.options, answer_seconds=seconds)
 
     def patient(self) -> None:
         """Wait as long as before, with a broker that answers."""
-        self.member.options = getattr(self, "_patience", self.member.options)
+        self.member._transactions._options = self.member.options
         if self.broker is not None:
             self.broker.resume()
 
@@ -122,7 +122,7 @@ def record_beyond_the_topics_limit(scene: Scene) -> None:
 def fenced_by_a_younger_producer(scene: Scene) -> None:
     options = scene.member.options
     with closing(
-        KafkaProducer(**options.producer(), transactional_id=scene.member._transactional_id)
+        KafkaProducer(**options.producer(), transactional_id=scene.member._transactions._transactional_id)
     ) as younger:
         younger.init_transactions()
 
@@ -222,15 +222,16 @@ def silent_before_the_outputs(scene: Scene) -> None:
 
 
 def silent_until_a_batch_expires(scene: Scene) -> None:
-    real = scene.member._send
+    transactions = scene.member._transactions
+    real = transactions._send
 
-    def in_two_lots(producer: KafkaProducer, outputs: Any) -> None:
-        scene.member._send = real  # type: ignore[method-assign]  # the wrapper is for one commit
-        real(producer, outputs[:1])
+    def in_two_lots(producer: KafkaProducer, outputs: Any, places: Any) -> None:
+        transactions._send = real  # type: ignore[method-assign]  # the wrapper is for one commit
+        real(producer, outputs[:1], places)
         silent(scene)
-        real(producer, outputs[1:])
+        real(producer, outputs[1:], places)
 
-    scene.member._send = in_two_lots  # type: ignore[method-assign]  # the real client, cut in two
+    transactions._send = in_two_lots  # type: ignore[method-assign]  # the real client, cut in two
 
 
 def silent_before_the_offsets(scene: Scene) -> None:
