@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo test test-fast lint bench schemas clean
+.PHONY: help install demo demo-kafka test test-fast lint chaos bench schemas clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ install: $(STAMP)  ## make .venv with everything in it
 demo: $(STAMP)  ## the main job on real data: ask 1 % of the labels, compare with random sampling
 	$(BIN)/stream-al demo
 
+demo-kafka: $(STAMP)  ## the same pipeline on a real Kafka: two replicas, one of them killed; needs Java and Maven, or Docker
+	$(BIN)/python -m benchmarks.demo_kafka
+
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -31,6 +34,10 @@ test: $(STAMP) lint  ## everything CI runs
 
 test-fast: $(STAMP)  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist worksteal
+
+KILLS ?= 1000
+chaos: $(STAMP)  ## kill replicas and brokers of a real Kafka under traffic; broken off, it goes on from there
+	$(BIN)/python -m benchmarks.chaos --kills $(KILLS)
 
 bench: $(STAMP)  ## benchmarks: ratios against a peer or a ceiling in the same run
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'

@@ -19,10 +19,13 @@ from kafka.errors import (
     KafkaConfigurationError,
     KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
+    NodeNotReadyError,
     RecordListTooLargeError,
     RetriableError,
     SaslAuthenticationFailedError,
+    UnknownBrokerIdError,
     UnknownTopicOrPartitionError,
     UnsupportedSaslMechanismError,
     UnsupportedVersionError,
@@ -39,6 +42,8 @@ BOOTSTRAP_SECONDS = 10
 """How long the first answer of any broker may take."""
 ASK_AGAIN = 2
 """As many brokers may be down as a replication factor of 3 can bear."""
+DOWN = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, UnknownBrokerIdError)
+"""What comes of asking a broker that is down, has just gone, or does not answer."""
 MAX_RECORD_BYTES = 8 * 2**20
 """A label request holds its event twice, as it came and encoded: what a producer may send."""
 
@@ -153,7 +158,7 @@ def answered(ask: Callable[[], T]) -> T:
     For seconds after a broker's death the others still name it, until its session has ended.
     """
     for _ in range(ASK_AGAIN):
-        with suppress(KafkaConnectionError):
+        with suppress(*DOWN):
             return ask()
     return ask()
 

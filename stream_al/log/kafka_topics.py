@@ -14,14 +14,12 @@ from kafka.admin import ConfigResource, KafkaAdminClient
 from kafka.errors import (
     AuthorizationError,
     InvalidReplicationFactorError,
-    KafkaConnectionError,
-    KafkaTimeoutError,
     TopicAlreadyExistsError,
     for_code,
 )
 
 from stream_al.errors import ConfigurationError, LogError
-from stream_al.log.kafka_connection import KafkaOptions, answered, explain, explained, quiet
+from stream_al.log.kafka_connection import DOWN, KafkaOptions, answered, explain, explained, quiet
 from stream_al.log.kafka_findings import (
     BROKER_KEYS,
     ENOUGH_REPLICAS,
@@ -241,7 +239,7 @@ def _brokers(admin: KafkaAdminClient) -> dict[int, Broker]:
         try:
             version = tuple(admin.get_broker_version_data(node).broker_version)
             said = _configs(admin, "BROKER", [str(node)], BROKER_KEYS)
-        except (KafkaConnectionError, KafkaTimeoutError) as error:
+        except DOWN as error:
             silence = error
         else:
             found[node] = Broker(version, said[str(node)])

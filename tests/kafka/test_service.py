@@ -317,7 +317,7 @@ from stream_al_consumers.cli import main
 def fail(*_):
     raise KafkaTimeoutError("a record was not acknowledged in time")
 
-Transactions._send = fail
+Transactions._wait = fail
 main()
 """
 
