@@ -3,7 +3,7 @@
 Replicas of ``stream-al serve`` share four partitions; 30 features, budget 1 %, every request is answered.
 Processor time is the replicas' own, as the kernel counted it, so the broker and the producer are not in it.
 
-    python -m benchmarks.bench_scaling [--events 40000] [--rounds 2] [--json]
+    python -m benchmarks.bench_scaling [--events 40000] [--warm 100000] [--rounds 2] [--json]
     python -m benchmarks.bench_scaling --long 2000000       # memory: after a tenth, and at the end
 """
 
@@ -171,15 +171,17 @@ def groups() -> Iterator[Any]:
         yield make
 
 
-def measure_scaling(events: int, rounds: int) -> dict[str, Any]:
+def measure_scaling(events: int, rounds: int, warm: int) -> dict[str, Any]:
     """Return processor microseconds an event with one and with two replicas, and their ratio."""
     found: dict[int, list[float]] = {1: [], 2: []}
     with groups() as make:
         for _ in range(rounds):
             for replicas in found:
                 group = make(replicas)
-                group.feed(CHUNK)  # joins, restores, learns the first answers
-                group.wait(CHUNK)
+                for _ in range(warm // CHUNK):  # joins, learns the first answers; samples become rare
+                    group.feed(CHUNK)
+                    group.wait(group.sent - MOST_AHEAD)
+                group.wait(group.sent)
                 before = [service.processor_seconds() for service in group.services]
                 for _ in range(events // CHUNK):
                     group.feed(CHUNK)
@@ -218,12 +220,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--events", type=int, default=40_000)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--warm", type=int, default=100_000)
     parser.add_argument("--long", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.long:
         figures = measure_memory(arguments.long)
     else:
-        figures = measure_scaling(arguments.events, arguments.rounds)
+        figures = measure_scaling(arguments.events, arguments.rounds, arguments.warm)
     if arguments.json:
         print(json.dumps(figures, indent=2))
         return
