@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo demo-kafka test test-fast lint chaos bench schemas clean
+.PHONY: help install demo demo-kafka test test-fast lint chaos bench bench-kafka schemas clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ chaos: $(STAMP)  ## kill replicas and brokers of a real Kafka under traffic; bro
 bench: $(STAMP)  ## benchmarks: ratios against a peer or a ceiling in the same run
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
+
+bench-kafka: $(STAMP)  ## throughput on a real Kafka against bare loops of the same shape
+	$(BIN)/python -m benchmarks.bench_kafka
 
 schemas: $(STAMP)  ## write schemas/json from the message models
 	$(BIN)/stream-al schemas export schemas/json

@@ -5,6 +5,11 @@ python -m benchmarks.bench_pool      the default model: scoring and learning
 python -m benchmarks.long_run        two million events on a bounded log (some minutes)
 python -m benchmarks.kill_serve      a hundred kill -9 under traffic (some minutes)
 python -m benchmarks.mutants         do the tests notice a changed line?
+python -m benchmarks.bench_kafka     the engine on a real broker against bare loops (minutes; Java or Docker)
+python -m benchmarks.bench_scaling   what a second replica costs; --long: memory over two million events
+python -m benchmarks.bench_latency   from an event's append to its prediction in a reader's hands
+python -m benchmarks.recovery        how long it takes to go on after a death
+python -m benchmarks.chaos           `make chaos`
 """
 
 from __future__ import annotations

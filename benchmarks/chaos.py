@@ -8,7 +8,7 @@ come late, never or twice, and bad records among them; replicas are killed, froz
 session and stopped, brokers killed and paused. When the traffic has drained, everything is checked from the
 topics.
 
-It goes by rounds of at most 100 kills, each on topics of its own. A round that passed is added to
+It goes by rounds of at most 50 kills, each on topics of its own. A round that passed is added to
 ``chaos.json``; a run goes on until the sum is ``--kills``, so it may be broken off and called again. The
 first round in which anything does not hold ends the run with exit code 1; the brokers' data, what
 the replicas said and what was found stay in the directory.
@@ -34,7 +34,7 @@ from benchmarks.chaos_report import Totals, table
 from benchmarks.chaos_traffic import Traffic
 from tests.kafka.broker import Cluster
 
-KILLS_A_ROUND = 100
+KILLS_A_ROUND = 50
 EVENTS_A_SECOND = 120.0
 READY_SECONDS = 90.0
 

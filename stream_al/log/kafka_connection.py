@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import ssl
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -40,8 +41,7 @@ Start = Literal["earliest", "latest"] | int
 
 BOOTSTRAP_SECONDS = 10
 """How long the first answer of any broker may take."""
-ASK_AGAIN = 2
-"""As many brokers may be down as a replication factor of 3 can bear."""
+ASK_AGAIN_SECONDS = 0.05
 DOWN = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, UnknownBrokerIdError)
 """What comes of asking a broker that is down, has just gone, or does not answer."""
 MAX_RECORD_BYTES = 8 * 2**20
@@ -153,14 +153,18 @@ class KafkaOptions:
 
 
 def answered(ask: Callable[[], T]) -> T:
-    """Ask, and again where the broker that the client chose is down: it then chooses another one.
+    """Ask until somebody answers, for some seconds: which broker it asks, the client chooses at random.
 
     For seconds after a broker's death the others still name it, until its session has ended.
     """
-    for _ in range(ASK_AGAIN):
-        with suppress(*DOWN):
+    deadline = time.monotonic() + BOOTSTRAP_SECONDS
+    while True:
+        try:
             return ask()
-    return ask()
+        except DOWN:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(ASK_AGAIN_SECONDS)
 
 
 def _is(error: BaseException | None, *kinds: type[BaseException]) -> bool:

@@ -190,7 +190,7 @@ def _configs(admin: KafkaAdminClient, kind: str, names: list[str], keys: Iterabl
     resources = [ConfigResource(kind, name, configs=asked) for name in names]
     if not names:
         return {}
-    found = answered(lambda: admin.describe_configs(resources, config_filter="all")).get(kind.lower(), {})
+    found = admin.describe_configs(resources, config_filter="all").get(kind.lower(), {})
     return {
         name: {
             key: entry["value"] for key, entry in found.get(name, {}).items() if entry["value"] is not None
@@ -215,7 +215,7 @@ def check_topics(options: KafkaOptions, partitions: int) -> list[Finding]:
     """
     with _admin(options, "checking topics") as admin:
         existing = _partitions(admin, options)
-        configs = _configs(admin, "TOPIC", [options.topic(name) for name in existing])
+        configs = answered(lambda: _configs(admin, "TOPIC", [options.topic(name) for name in existing]))
         topics = {
             name: Topic(
                 len(found), min(len(each["replica_nodes"]) for each in found), configs[options.topic(name)]
