@@ -42,7 +42,7 @@ from tests.kafka.broker import Cluster
 
 EVENTS_A_SECOND = 120.0
 PATIENCE_SECONDS = 120.0
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.1
 CLEANUP_SECONDS = 1.0
 """The test brokers' ``transaction.abort.timed.out.transaction.cleanup.interval.ms``."""
 TRANSACTIONS = 10
@@ -128,7 +128,9 @@ def broker_kills(cluster: Cluster, groups: Sequence[Group], number: int) -> list
             for group in groups:
                 _settle(group)
             time.sleep(max(0.0, began + BROKER_EVERY_SECONDS - time.monotonic()))
-            found += [pulse.silence(began, time.monotonic()) for pulse in pulses]
+            silences = [pulse.silence(began, time.monotonic()) for pulse in pulses]
+            print("broker killed", [round(group, 2) for group, _ in silences], file=sys.stderr, flush=True)
+            found += silences
     return found
 
 

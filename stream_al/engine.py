@@ -19,7 +19,7 @@ import numpy as np
 
 from stream_al.decode import DecodedEvent, decode_event, decode_mapped
 from stream_al.encode import EncodedInput, EncodingOptions, encode, from_message
-from stream_al.errors import CommitLost, InvalidMessage, InvalidTicket, WrongTopic
+from stream_al.errors import CommitLost, InvalidMessage, InvalidTicket, LogUnreachable, WrongTopic
 from stream_al.learner import Learner, Scored
 from stream_al.log.protocol import (
     LABEL_REPLIES,
@@ -288,7 +288,7 @@ class Engine:
         memory = {}
         for partition, committed in restored.items():
             state = self.policy.decode(committed.state)
-            novelty = Novelty(state.asked, self._last_requests(partition, remembered(state.asked)))
+            novelty = Novelty(state.asked, self._last_requests(partition, state.asked))
             memory[partition] = _Partition(state, committed.next_offset, novelty)
         changed = [p for p, committed in restored.items() if self.policy.restarts(committed.state)]
         if changed:
@@ -299,6 +299,11 @@ class Engine:
         folded = max((each.state.model_version for each in memory.values()), default=0)
         while self.learner.position < folded and self.fold_some():
             pass
+        if self.learner.position < folded:
+            raise LogUnreachable(
+                f"the committed state had seen the replies up to {folded}, of which those from "
+                f"{self.learner.position} on are not readable yet"
+            )
         self._memory = memory
         self._rejected = list(self._unwritten())
 
@@ -316,8 +321,15 @@ class Engine:
             if not records:
                 return
 
-    def _last_requests(self, partition: int, count: int) -> list[EncodedInput]:
-        """Return the inputs of the last requests of a partition, oldest first."""
+    def _last_requests(self, partition: int, asked: int) -> list[EncodedInput]:
+        """Return the inputs of the requests of a partition that are remembered, oldest first.
+
+        Raises
+        ------
+        LogUnreachable
+            The newest ones are committed but not readable yet: each topic of a transaction by itself.
+        """
+        count = remembered(asked)
         if not count:
             return []
         first, end = self.log.bounds(LABEL_REQUESTS, partition)
@@ -328,12 +340,17 @@ class Engine:
             if len(records) >= count or start == first:
                 break
             reach *= 4  # offsets are not dense on every log
-        inputs = []
+        inputs, known = [], asked
         for record in records[-count:]:
             # a ticket under a retired key says nothing that may be trusted, and stops no service
             with suppress(InvalidTicket):
                 ticket = self.learner.office.verify(self._writer.ticket_of(record.value))
                 inputs.append(from_message(ticket.input))
+                known = ticket.totals.asked
+        if known < asked:
+            raise LogUnreachable(
+                f"partition {partition} has asked {asked} times, but only request {known} can be read yet"
+            )
         return inputs
 
     # ---- events in ----------------------------------------------------------------------------

@@ -175,7 +175,7 @@ class Api:
     # ---- events, predictions, scores ----------------------------------------------------------
 
     async def post_events(self, request: Request) -> Response:
-        """Append events; all of them, or nothing."""
+        """Append events; on a log that can, all of them or nothing."""
         body = await _body(request)
 
         def append() -> list[Position]:
@@ -236,7 +236,7 @@ class Api:
         return Response(await self._work(read), media_type="application/json")
 
     async def post_replies(self, request: Request) -> Response:
-        """Append answers; all of them, or nothing."""
+        """Append answers; on a log that can, all of them or nothing."""
         body = await _body(request)
 
         def append() -> list[Position]:

@@ -121,9 +121,8 @@ def _held_rows(log: Log, row_of: Callable[[Record], int | None], skip: int) -> H
         while end > first:
             start = max(first, end - SCANNED)
             rows = {row_of(r) for r in log.tail(EVENTS, partition, start, end - start) if r.offset < end}
-            fresh = rows - {None} - mine
             mine |= {row for row in rows if row is not None}
-            if mine and (not fresh or min(mine) <= max(mine) - CHUNK):
+            if mine and min(mine) <= max(mine) - CHUNK:
                 break  # in order within a partition: what is older belongs to older chunks
             end = start
         else:

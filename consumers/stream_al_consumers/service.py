@@ -48,7 +48,7 @@ GC_THRESHOLDS = (20_000, 50, 50)
 takes a quarter of the engine's time (measured)."""
 
 
-class _Stopped(Exception):
+class _Stopped(BaseException):  # nobody who bears errors may bear this
     """A signal came before the loop turned: nothing is committed, so nothing is to be finished."""
 
 
@@ -155,8 +155,8 @@ class Service:
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         """Ask the loop to end after its batch; before it turns, leave at once. A signal handler."""
-        self._stopping.asked = True
-        if not self._looping:
+        asked_before, self._stopping.asked = self._stopping.asked, True
+        if not self._looping and not asked_before:
             raise _Stopped
 
     def catch_up(self) -> None:
@@ -165,13 +165,24 @@ class Service:
         In this order, since whoever has partitions must poll: a long fold would lose them again.
         """
         with watched(self._learner, self._log):
-            while self.engine.fold_some():
+            while self._folded_some():
                 self._watchdog.beat()
         tick = None
         while tick is None or not tick.restored:
             tick = self._turn()
         self.board.publish(tick, self._reply_lag)
         self._told = self.partitions
+
+    def _folded_some(self) -> bool:
+        """Fold some replies; where the log does not answer, that is borne for a minute."""
+        try:
+            found = self.engine.fold_some()
+        except LogUnreachable as error:
+            self._silence.note(error)
+            time.sleep(RETRY_SECONDS)
+            return True
+        self._silence.over()
+        return found
 
     def run(self) -> None:
         """Turn the loop until :meth:`stop`; then write a base.

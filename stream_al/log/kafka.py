@@ -54,6 +54,10 @@ class _Membership:
         return self.metadata.member_id, self.metadata.generation_id
 
 
+class _Undecided(KafkaTimeoutError):  # type: ignore[misc]  # the client has no types
+    """A committed position cannot be told: a transaction over it is still open."""
+
+
 class KafkaLog(KafkaClient):
     """A log on Kafka topics.
 
@@ -140,6 +144,13 @@ class KafkaLog(KafkaClient):
             return Batch()
         if self._membership is None or self._membership.identity != identity:
             return self._restore(_Membership(metadata))  # the records are dropped: all positions are sought
+        if not records and not self._heard():
+            self._membership = None
+            self._note_silence(
+                KafkaTimeoutError("the group's coordinator does not answer"), "staying in the group"
+            )
+            return Batch()
+        self._silent_since = None
         found = {}
         for place, polled in records.items():
             found[place.partition] = records_of(EVENTS, polled)
@@ -160,6 +171,11 @@ class KafkaLog(KafkaClient):
             time.sleep(0.1)
         return records, consumer.group_metadata()  # in the same breath: it says whom the records are for
 
+    def _heard(self) -> bool:
+        """Return whether the group's coordinator is known and answers: an empty poll says nothing of that."""
+        coordinator = self._joined()._coordinator
+        return not (coordinator.coordinator_unknown() or coordinator.heartbeat.session_timeout_expired())
+
     def _pick_up_join(self) -> None:
         """Make the client look at a join that it has forgotten.
 
@@ -172,6 +188,9 @@ class KafkaLog(KafkaClient):
 
     def _restore(self, membership: _Membership) -> Batch:
         """Read back what is committed of every assigned partition; it replaces all memory."""
+        self._membership = None
+        self._epochs.clear()
+        self._last_ms.clear()
         try:
             restored = self._read_back()
             self._pin(membership, restored)
@@ -192,7 +211,7 @@ class KafkaLog(KafkaClient):
 
         Waits until a predecessor's open transaction is decided.
         """
-        consumer, answer_ms = self._joined(), int(1000 * self.options.answer_seconds)
+        consumer, answer_ms = self._joined(), self._answer_ms
         places = sorted(consumer.assignment())
         if not places:
             return {}
@@ -202,7 +221,10 @@ class KafkaLog(KafkaClient):
         restored: dict[TopicPartition, tuple[Progress, bool]] = {}
         for place in places:
             self._beat()
-            found = consumer.committed(place, metadata=True, timeout_ms=answer_ms)
+            try:
+                found = consumer.committed(place, metadata=True, timeout_ms=answer_ms)
+            except KafkaTimeoutError as error:
+                raise _Undecided(f"{place.topic}/{place.partition}: {error}") from error
             if found is None:
                 restored[place] = Progress(self._start(place, first[place], end[place]), ""), False
             else:
@@ -242,7 +264,7 @@ class KafkaLog(KafkaClient):
             return first
         if start == "latest":
             return end
-        found = self._consumer(ASKING).offsets_for_times({place: start})[place]
+        found = self._consumer(ASKING).offsets_for_times({place: start}, timeout_ms=self._answer_ms)[place]
         return end if found is None else int(found.offset)
 
     def _pin(self, membership: _Membership, restored: Mapping[TopicPartition, tuple[Progress, bool]]) -> None:
@@ -263,8 +285,9 @@ class KafkaLog(KafkaClient):
             raise LogError(
                 f"{what}: not possible for {SILENCE_SECONDS:.0f} s; "
                 + (
-                    "a transaction seems to hang on the broker: see `kafka-transactions.sh find-hanging`"
-                    if isinstance(error, KafkaTimeoutError)
+                    f"a transaction seems to hang on the broker ({error}): see "
+                    "`kafka-transactions.sh find-hanging`"
+                    if isinstance(error, _Undecided)
                     else str(explain(error, self.options, what))
                 )
             ) from error

@@ -6,17 +6,19 @@ was asked for only where there is no more, whatever has or has not arrived from 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import CommitFailedError, OffsetOutOfRangeError
+from kafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
 from stream_al.errors import LogError
 from stream_al.log.embedded import Pair, partitions_of
-from stream_al.log.kafka_connection import KafkaOptions, answered, explained
+from stream_al.log.kafka_connection import KafkaOptions, answered, discard, explained
 from stream_al.log.protocol import LABEL_REPLIES, TOPICS, Position, Record
 
 # Builds a Record in C: a third of the time of Record(...), once an event.
@@ -28,6 +30,8 @@ FOLLOWING, SCANNING, ASKING = "follow", "scan", "ask"
 """Three consumers: the reply log's, one for reading anywhere, and one that only asks, since a broker
 answers a question behind a waiting fetch only when that fetch is over."""
 SHORT_POLL_MS = 5
+STALLED_SECONDS = 10.0
+"""How long records that are known to exist may fail to come."""
 
 
 class KafkaClient:
@@ -54,6 +58,7 @@ class KafkaClient:
         self._consumers: dict[str, KafkaConsumer] = {}
         self._readers: dict[str, _Reader] = {}
         self._counts: dict[str, int] = {}
+        self._answer_ms = int(1000 * options.answer_seconds)
         try:
             with explained(options, "connecting"):
                 self._counts = self._partition_counts()
@@ -115,7 +120,7 @@ class KafkaClient:
                 if len(found) >= max_records:
                     break
                 place = self._place(topic, partition)
-                start = keeper.committed(place)
+                start = keeper.committed(place, timeout_ms=self._answer_ms)
                 if start is None:
                     start = keeper.beginning_offsets([place])[place]
                 found += self._reader(SCANNING).take(topic, place, start, max_records - len(found))
@@ -132,7 +137,7 @@ class KafkaClient:
         with explained(self.options, f"acknowledging for {group}"):
             keeper = self._keeper(group)
             for place in list(ends):
-                ends[place] = max(ends[place], keeper.committed(place) or 0)
+                ends[place] = max(ends[place], keeper.committed(place, timeout_ms=self._answer_ms) or 0)
             keeper.assign(list(ends))
             try:
                 keeper.commit({place: OffsetAndMetadata(end, "", -1) for place, end in ends.items()})
@@ -165,18 +170,24 @@ class KafkaClient:
             if self._producer is None:
                 self._producer = KafkaProducer(**self.options.producer())
             full_name, send = self.options.topic(topic), self._producer.send
-            futures = [send(full_name, value, key=key) for key, value in records]
-            self._producer.flush(self.options.transaction_seconds)
-            written = [future.get(timeout=self.options.answer_seconds) for future in futures]
+            deadline = time.monotonic() + self.options.transaction_seconds + self.options.answer_seconds
+            try:
+                futures = [send(full_name, value, key=key) for key, value in records]
+                written = [future.get(max(0.0, deadline - time.monotonic())) for future in futures]
+            except BaseException:  # the client's own producer survives neither a lost batch nor a lost start
+                producer, self._producer = self._producer, None
+                discard(producer)
+                raise
         return [Position(each.partition, each.offset) for each in written]
 
     def close(self) -> None:
         """Close every connection; may be called twice."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.close(timeout=self.options.answer_seconds)
+            discard(producer)  # all that was appended is acknowledged
         while self._consumers:
-            self._consumers.popitem()[1].close(autocommit=False, timeout_ms=1_000)
+            with suppress(KafkaError):
+                self._consumers.popitem()[1].close(autocommit=False, timeout_ms=1_000)
 
     # ---- inside -------------------------------------------------------------------------------
 
@@ -215,6 +226,7 @@ class _Reader:
         self._next = -1  # until it is known that nothing was lost on the way
         found: list[Record] = []
         end, wait_ms = -1, 0
+        reached, give_up = from_offset, time.monotonic() + STALLED_SECONDS
         while len(found) < max_records:
             try:
                 polled = consumer.poll(wait_ms, max_records=max_records - len(found))
@@ -228,12 +240,20 @@ class _Reader:
                 found += records_of(topic, polled[place])
                 wait_ms = 0
                 continue
-            if consumer.position(place) >= end:
+            # it moves over markers and aborted records, too; None while a new leader is asked where it stands
+            position = consumer.position(place, timeout_ms=1_000) or reached
+            if position >= end:
                 end = self._asking.end_offsets([place])[place]
-            if consumer.position(place) >= end:  # the position moves over markers and aborted records, too
+            if position >= end:
                 break
             wait_ms = POLL_MS
-            self._beat()
+            if position > reached:
+                reached, give_up = position, time.monotonic() + STALLED_SECONDS
+                self._beat()
+            elif time.monotonic() > give_up:
+                raise KafkaTimeoutError(
+                    f"{place.topic}/{place.partition} ends at {end}, but nothing came behind {reached}"
+                )
         self._next = found[-1].offset + 1 if found else from_offset
         return found
 

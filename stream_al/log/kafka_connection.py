@@ -10,7 +10,7 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -257,6 +257,17 @@ class _Unstable(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return "UnstableOffsetCommit" not in record.getMessage()
+
+
+def discard(producer: Any) -> None:
+    """Throw a producer away, whatever state it is in, without waiting for what it has not sent.
+
+    ``close`` alone flushes first, and where that fails it closes nothing: its thread lives on.
+    """
+    with suppress(Exception):
+        producer._sender.force_close()
+        producer.close(timeout=0.5)
+    producer._closed = True  # else it flushes once more when it is collected
 
 
 def quiet() -> None:

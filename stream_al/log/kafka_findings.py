@@ -30,10 +30,12 @@ ENOUGH_REPLICAS = 3
 
 KEPT = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 _LOG_TIME = {"message.timestamp.type": "LogAppendTime"}
+_WHOLE_BATCH = {"max.message.bytes": "1048588"}
+"""Kafka's default; below the batches of producers nothing can be sent at all."""
 _LARGE = {"max.message.bytes": str(MAX_RECORD_BYTES)}
 REQUIRED: Mapping[str, Mapping[str, str]] = {
-    EVENTS: {"cleanup.policy": "delete", **_LOG_TIME},
-    PREDICTIONS: {},
+    EVENTS: {"cleanup.policy": "delete", **_LOG_TIME, **_WHOLE_BATCH},
+    PREDICTIONS: _WHOLE_BATCH,
     LABEL_REQUESTS: _LARGE,
     LABEL_REPLIES: {**KEPT, **_LOG_TIME, **_LARGE},
     DEAD_LETTERS: _LARGE,

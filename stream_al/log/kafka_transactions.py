@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,11 +21,12 @@ from kafka.errors import (
     KafkaConfigurationError,
     KafkaError,
     KafkaTimeoutError,
+    UnknownError,
 )
 from kafka.structs import OffsetAndMetadata
 
 from stream_al.errors import CommitLost, LogError
-from stream_al.log.kafka_connection import KafkaOptions, explain
+from stream_al.log.kafka_connection import KafkaOptions, discard, explain
 from stream_al.log.protocol import Output
 
 logger = logging.getLogger(__name__)
@@ -147,10 +149,7 @@ class Transactions:
         """Throw the producer away without aborting: the next one's start does that, and is bounded."""
         producer, self.producer = self.producer, None
         if producer is not None:
-            with suppress(Exception):
-                # ``close`` alone flushes first, and where that fails it closes nothing: its thread lives on
-                producer._sender.force_close()
-                producer.close(timeout=0.5)
+            discard(producer)
 
     def _send(
         self,
@@ -178,10 +177,12 @@ class Transactions:
         self._beat()
         # a slow line may take its time over much, but not longer than the transaction lives
         seconds = self._options.answer_seconds + size / SLOWEST_BYTES_A_SECOND
-        producer.flush(min(seconds, self._options.transaction_seconds))
+        deadline = time.monotonic() + min(seconds, self._options.transaction_seconds)
+        with suppress(UnknownError):  # a batch too large for its topic is being sent in two halves
+            producer.flush(deadline - time.monotonic())
         for future in futures:
             if not future.succeeded():
-                raise future.exception or KafkaTimeoutError("a record was not acknowledged in time")
+                future.get(max(0.0, deadline - time.monotonic()))
 
     def _wait(self, producer: KafkaProducer, result: Any) -> None:
         self._beat()
