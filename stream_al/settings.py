@@ -15,7 +15,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stream_al.encode import EncodingOptions
@@ -123,6 +131,12 @@ class KafkaSettings(Section):
     ssl_keyfile: Path | None = None
     ssl_key_password: SecretStr | None = None
     ssl_check_hostname: bool = True
+
+    @field_validator("bootstrap", mode="before")
+    @classmethod
+    def _from_words(cls, value: object) -> object:
+        """Take ``host:port,host:port`` as everybody writes it, too."""
+        return tuple(value.split(",")) if isinstance(value, str) else value
 
 
 class HttpSettings(Section):

@@ -125,7 +125,7 @@ class Show:
         self._until(reader, lambda: all(r.ready for r in self._replicas), "both replicas to be ready")
         self._until(reader, lambda: _owned(survivor) and _owned(victim), "the partitions to be shared")
         self._produce.start()
-        self._note(f"events come, {self._plan.rate:g} a second; people answer late, never, or wrongly")
+        self._note(f"events come, {self._plan.rate:g} a second; people answer late, 20 % never, 2 % wrongly")
         enough = KILL_AFTER * self._plan.events
         self._until(reader, lambda: tally.predicted >= enough, "predictions")
         victim.kill()

@@ -51,7 +51,7 @@ def kafka_options(settings: Settings) -> KafkaOptions:
 
 def _check_address(address: str) -> None:
     found = _ADDRESS.fullmatch(address)
-    if found is None or not 0 < int(found["port"] or 9092) < 65_536:
+    if found is None or not 0 < int(found["port"] or 0) < 65_536:
         raise ConfigurationError(
             f'kafka.bootstrap holds {address!r}; expected host:port, for example ["localhost:9092"]'
         )

@@ -55,7 +55,8 @@ def produce(
 ) -> None:
     """Append a file's rows to the log as events; run again, it goes on where it was stopped.
 
-    The log itself says how far an earlier run came, so a kill at any moment loses and doubles nothing.
+    The log itself says how far an earlier run came, so a kill at any moment loses and doubles nothing; but
+    --again begins at the first row each time.
     """
     from contextlib import closing
     from itertools import chain

@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka import KafkaAdminClient
 from kafka.admin import (
     ACL,
     ACLOperation,
@@ -62,6 +64,10 @@ def make(options: KafkaOptions, *, without: tuple[str, ...] = (), **changes: Any
         client.create_topics(wanted, wait_for_metadata=True)
 
 
+def is_gone(client: KafkaAdminClient, topic: str) -> bool:
+    return topic not in client.list_topics()
+
+
 def carry_out(cure: str, options: KafkaOptions) -> int | None:
     """Do what a cure says; return the number of partitions where it is a setting."""
     if cure.startswith("set log.partitions = "):
@@ -80,7 +86,9 @@ def carry_out(cure: str, options: KafkaOptions) -> int | None:
                 key, _, value = following["--add-config"].partition("=")
                 client.alter_configs([ConfigResource("TOPIC", following["--entity-name"], {key: value})])
             elif "--delete" in words:
-                client.delete_topics([following["--topic"]])
+                topic = following["--topic"]
+                client.delete_topics([topic])
+                wait_until(partial(is_gone, client, topic), 30, "the topic to be gone")
             else:
                 assert (tool, "--alter" in words) == ("kafka-topics.sh", True)
                 client.create_partitions({following["--topic"]: int(following["--partitions"])})
@@ -192,7 +200,7 @@ def test_errors_are_found_and_their_cures_mend_them(options: KafkaOptions, what:
     partitions = PARTITIONS
     for each in found:
         partitions = carry_out(each.cure, options) or partitions
-    wait_until(lambda: errors(options, partitions) == [], 30, "the cures to be seen by the broker")
+    wait_until(lambda: errors(options, partitions) == [], 60, "the cures to be seen by the broker")
 
 
 def test_warnings_of_a_topic_and_their_cures(options: KafkaOptions) -> None:

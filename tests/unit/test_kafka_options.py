@@ -57,7 +57,7 @@ def test_every_setting_arrives():
             {
                 "log": {"prefix": "orders."},
                 "kafka": {
-                    "bootstrap": ["a:9093", "[::1]:9094", "c"],
+                    "bootstrap": ["a:9093", "[::1]:9094", "c:9095"],
                     "group": "g",
                     "instance_id": "one",
                     "start": "latest",
@@ -68,7 +68,7 @@ def test_every_setting_arrives():
             }
         )
     )
-    assert found.bootstrap == ("a:9093", "[::1]:9094", "c")
+    assert found.bootstrap == ("a:9093", "[::1]:9094", "c:9095")
     assert (found.prefix, found.group, found.instance_id, found.start) == ("orders.", "g", "one", "latest")
     assert (found.session_seconds, found.transaction_seconds, found.compression) == (12, 20, "lz4")
 
@@ -214,3 +214,10 @@ def test_keys_that_the_protocol_makes_no_use_of(protocol: str, key: str, expecte
     assert f'kafka.security_protocol is "{protocol}"' in said
     assert f'expected "{expected}"' in said
     assert "secret thing" not in said
+
+
+def test_addresses_may_be_words_and_need_a_port():
+    words = make_settings({"kafka": {"bootstrap": "a:9092,b:9092"}})
+    assert kafka_options(words).bootstrap == ("a:9092", "b:9092")
+    with pytest.raises(ConfigurationError, match="'localhost'; expected host:port"):
+        kafka_options(make_settings({"kafka": {"bootstrap": "localhost"}}))
