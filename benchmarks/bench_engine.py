@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -52,6 +53,18 @@ def make_events(count: int, seed: int) -> tuple[list[bytes], list[bool]]:
     return events, truth.tolist()
 
 
+def make_reply(request: dict[str, Any], *, right: bool) -> bytes:
+    """Return the answer "yes" or "no" to a decoded label request, as JSON bytes."""
+    reply = {
+        "kind": "reply",
+        "reply_id": request["request_id"],
+        "ticket": request["ticket"],
+        "label": "yes" if right else "no",
+        "annotator_id": "bench",
+    }
+    return orjson.dumps(reply)
+
+
 def warm_engine(log: Log) -> Engine:
     """Return an engine whose pool has learned some hundred answers."""
     engine = build_engine(load_settings(None, {"task": {"labels": ["no", "yes"]}}), log)
@@ -65,14 +78,7 @@ def warm_engine(log: Log) -> Engine:
             shown = record.offset + 1
             request = orjson.loads(record.value)
             row = int(request["event"]["event_id"].split("-")[1])
-            reply = {
-                "kind": "reply",
-                "reply_id": request["request_id"],
-                "ticket": request["ticket"],
-                "label": "yes" if truth[row] else "no",
-                "annotator_id": "bench",
-            }
-            log.append(LABEL_REPLIES, None, orjson.dumps(reply))
+            log.append(LABEL_REPLIES, None, make_reply(request, right=truth[row]))
     drain(engine)
     return engine
 

@@ -24,7 +24,7 @@ import orjson
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.structs import OffsetAndMetadata
 
-from benchmarks.bench_engine import GC_THRESHOLDS, make_events
+from benchmarks.bench_engine import GC_THRESHOLDS, make_events, make_reply
 from stream_al.build import build_engine
 from stream_al.engine import Engine
 from stream_al.log.kafka import KafkaLog
@@ -100,14 +100,7 @@ class EngineLoop(Contestant):
                     shown[partition] = record.offset + 1
                     request = orjson.loads(record.value)
                     row = int(request["event"]["event_id"].split("-")[1])
-                    reply = {
-                        "kind": "reply",
-                        "reply_id": request["request_id"],
-                        "ticket": request["ticket"],
-                        "label": "yes" if truth[row] else "no",
-                        "annotator_id": "bench",
-                    }
-                    replies.append((None, orjson.dumps(reply)))
+                    replies.append((None, make_reply(request, right=truth[row])))
             client.append_many(LABEL_REPLIES, replies)
         for start in range(0, STEADY_EVENTS, A_ROUND):  # the share of samples falls with the events seen
             events, _ = make_events(A_ROUND, seed=1_000 + start)

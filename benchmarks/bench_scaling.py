@@ -21,7 +21,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -29,7 +28,7 @@ from urllib.request import urlopen
 
 import orjson
 
-from benchmarks.bench_engine import make_events
+from benchmarks.bench_engine import make_events, make_reply
 from benchmarks.kill_lives import COMMAND, free_port
 from stream_al.log.kafka import KafkaLog
 from stream_al.log.kafka_connection import KafkaOptions
@@ -129,7 +128,7 @@ class Group:
 
     def _answer(self) -> None:
         shown = dict.fromkeys(range(PARTITIONS), 0)
-        with closing(KafkaLog(replace(self.options))) as log:
+        with closing(KafkaLog(self.options)) as log:
             while not self._done.wait(0.2):
                 replies: list[tuple[None, bytes]] = []
                 for partition in shown:
@@ -137,13 +136,7 @@ class Group:
                         shown[partition] = record.offset + 1
                         request = orjson.loads(record.value)
                         right = request["event"]["event_id"].startswith("1-")
-                        reply = {
-                            "reply_id": request["request_id"],
-                            "ticket": request["ticket"],
-                            "label": "yes" if right else "no",
-                            "annotator_id": "bench",
-                        }
-                        replies.append((None, orjson.dumps(reply)))
+                        replies.append((None, make_reply(request, right=right)))
                 log.append_many(LABEL_REPLIES, replies)
 
     def close(self) -> None:

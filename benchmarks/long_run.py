@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import orjson
 
+from benchmarks.bench_engine import drain, make_reply
 from stream_al.build import build_engine
-from stream_al.engine import Engine
 from stream_al.log.protocol import EVENTS, LABEL_REPLIES, LABEL_REQUESTS
 from stream_al.log.sqlite import SqliteLog
 from stream_al.settings import load_settings
@@ -59,24 +59,9 @@ def answer(log: SqliteLog, shown: int) -> int:
             request = orjson.loads(record.value)
             features = request["event"]["features"]
             truth = features["feature_0"] + features["feature_1"] * features["feature_2"] > 0.5
-            reply = {
-                "kind": "reply",
-                "reply_id": request["request_id"],
-                "ticket": request["ticket"],
-                "label": "yes" if truth else "no",
-                "annotator_id": "long-run",
-            }
-            replies.append((None, orjson.dumps(reply)))
+            replies.append((None, make_reply(request, right=truth)))
         log.append_many(LABEL_REPLIES, replies)
     return shown
-
-
-def drain(engine: Engine) -> None:
-    """Tick until no events are left."""
-    while True:
-        tick = engine.tick()
-        if not tick.events and not tick.restored:
-            return
 
 
 def reply_bytes(path: Path) -> int:

@@ -192,7 +192,7 @@ class KafkaClient:
     # ---- inside -------------------------------------------------------------------------------
 
     def _place(self, topic: str, partition: int) -> TopicPartition:
-        number = partitions_of(self._counts, topic) if self._counts else partition + 1
+        number = partitions_of(self._counts, topic)
         if not 0 <= partition < number:
             raise LogError(f"{topic} has {number} partitions (from 0); partition {partition} was asked for")
         return TopicPartition(self.options.topic(topic), partition)

@@ -16,7 +16,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -45,7 +45,27 @@ __all__ = [
 _PORTS = range(20_000, 32_000)
 
 
-class Broker(Node):
+class _Started:
+    """A context manager over what can be started and closed: it leaves nothing behind, whatever happens."""
+
+    start: Callable[[], None]
+    close: Callable[[], None]
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Broker(Node, _Started):
     """One node that is broker and controller; a context manager.
 
     Parameters
@@ -116,21 +136,8 @@ class Broker(Node):
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class Cluster:
+class Cluster(_Started):
     """Nodes with replicated topics (factor 3, 2 in sync), each of which can be killed or paused.
 
     Parameters
@@ -215,19 +222,6 @@ class Cluster:
             node.delete_data()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def free_ports(count: int) -> list[int]:
