@@ -22,6 +22,7 @@ from kafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
+    MetadataEmptyBrokerList,
     NodeNotReadyError,
     RecordListTooLargeError,
     RetriableError,
@@ -42,8 +43,14 @@ Start = Literal["earliest", "latest"] | int
 BOOTSTRAP_SECONDS = 10
 """How long the first answer of any broker may take."""
 ASK_AGAIN_SECONDS = 0.05
-DOWN = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, UnknownBrokerIdError)
-"""What comes of asking a broker that is down, has just gone, or does not answer."""
+DOWN = (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    MetadataEmptyBrokerList,
+    NodeNotReadyError,
+    UnknownBrokerIdError,
+)
+"""What comes of asking a broker that is down, has just gone or come, or does not answer."""
 MAX_RECORD_BYTES = 8 * 2**20
 """A label request holds its event twice, as it came and encoded: what a producer may send."""
 
@@ -196,6 +203,8 @@ def explain(error: BaseException, options: KafkaOptions, what: str) -> LogError:
     """Return the error that tells a person what was found, and what to do."""
     brokers = ",".join(options.bootstrap)
     said = str(error).strip() or type(error).__name__
+    if isinstance(error, MetadataEmptyBrokerList):  # it carries the whole answer, all topics and partitions
+        said = "it counts no broker among the living, itself included"
     heard = False
     if "Unable to bootstrap" in said:
         stopped = knock(options.bootstrap, options.security)
