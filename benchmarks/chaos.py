@@ -35,7 +35,7 @@ from benchmarks.chaos_traffic import Traffic
 from tests.kafka.broker import Cluster
 
 KILLS_A_ROUND = 50
-EVENTS_A_SECOND = 120.0
+EVENTS_A_SECOND = 60.0
 READY_SECONDS = 90.0
 
 

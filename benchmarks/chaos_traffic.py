@@ -20,7 +20,8 @@ from benchmarks.kill_traffic import BAD_EVENTS, BAD_REPLIES, Place, make_event
 from stream_al.log.kafka import KafkaLog
 from stream_al.log.protocol import EVENTS, LABEL_REPLIES, LABEL_REQUESTS
 
-PERIOD_SECONDS = 0.05
+PERIOD_SECONDS = 0.2
+"""How often events are sent: each time costs every replica a transaction, and all share two cores."""
 NEVER, TWICE, SECOND_PERSON, FORGED = 0.2, 0.15, 0.1, 0.03
 """Shares of the requests that nobody answers, whose answer is sent twice, that two people answer, and whose
 ticket somebody tampers with."""

@@ -111,10 +111,13 @@ class Api:
         turned.set()
 
     async def _keep_refreshing(self) -> None:
+        period = REFRESH_SECONDS.get(self._settings.log.kind, 2.0)
+        with suppress(TimeoutError):  # until then all the machine's time is the start's
+            await asyncio.wait_for(self._turned.wait(), period)
         while True:
             with suppress(LogError):  # a log that cannot be read now is the loop's to tell
                 await self._work(self._index)
-            await asyncio.sleep(REFRESH_SECONDS.get(self._settings.log.kind, 2.0))
+            await asyncio.sleep(period)
 
     async def _work(self, job: Callable[..., T], *arguments: object) -> T:
         """Do a job on the worker, which alone touches the log handle."""

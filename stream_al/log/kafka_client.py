@@ -19,6 +19,7 @@ from kafka.structs import OffsetAndMetadata
 from stream_al.errors import LogError
 from stream_al.log.embedded import Pair, partitions_of
 from stream_al.log.kafka_connection import KafkaOptions, answered, discard, explained
+from stream_al.log.kafka_mended import impatient
 from stream_al.log.protocol import LABEL_REPLIES, TOPICS, Position, Record
 
 # Builds a Record in C: a third of the time of Record(...), once an event.
@@ -58,6 +59,7 @@ class KafkaClient:
         self._consumers: dict[str, KafkaConsumer] = {}
         self._readers: dict[str, _Reader] = {}
         self._counts: dict[str, int] = {}
+        self._followed = 0
         self._answer_ms = int(1000 * options.answer_seconds)
         try:
             with explained(options, "connecting"):
@@ -95,13 +97,17 @@ class KafkaClient:
     def tail(self, topic: str, partition: int, from_offset: int, max_records: int) -> list[Record]:
         """Return committed records with ``offset >= from_offset``, oldest first, as many as there are.
 
-        The reply log has a reader of its own, which the broker sends new records without being asked.
+        The reply log has a reader of its own, which the broker sends new records without being asked; it
+        only goes forward, since a question that waits at the end would hold up whoever looks back.
         """
         place = self._place(topic, partition)
         if max_records <= 0:
             return []
         with explained(self.options, f"reading {place.topic}"):
-            reader = self._reader(FOLLOWING if topic == LABEL_REPLIES else SCANNING)
+            follows = topic == LABEL_REPLIES and from_offset >= self._followed
+            if follows:
+                self._followed = from_offset
+            reader = self._reader(FOLLOWING if follows else SCANNING)
             return reader.take(topic, place, from_offset, max_records)
 
     def _reader(self, purpose: str) -> _Reader:
@@ -168,7 +174,7 @@ class KafkaClient:
         partitions_of(self._counts, topic)
         with explained(self.options, f"writing to {self.options.topic(topic)}"):
             if self._producer is None:
-                self._producer = KafkaProducer(**self.options.producer())
+                self._producer = impatient(KafkaProducer(**self.options.producer()))
             full_name, send = self.options.topic(topic), self._producer.send
             deadline = time.monotonic() + self.options.transaction_seconds + self.options.answer_seconds
             try:
@@ -201,7 +207,7 @@ class KafkaClient:
         if purpose not in self._consumers:
             # who reads here and there must not wait for a long poll of the place before
             wait = {} if purpose == FOLLOWING else {"fetch_max_wait_ms": SHORT_POLL_MS}
-            self._consumers[purpose] = KafkaConsumer(**self.options.consumer(), **wait, **more)
+            self._consumers[purpose] = impatient(KafkaConsumer(**self.options.consumer(), **wait, **more))
         return self._consumers[purpose]
 
 

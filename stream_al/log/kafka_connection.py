@@ -35,6 +35,7 @@ from kafka.errors import (
 
 from stream_al.errors import LogError, LogUnreachable
 from stream_al.log.kafka_knock import knock
+from stream_al.log.kafka_mended import RETRY_MS, KeepingClient
 
 T = TypeVar("T")
 Start = Literal["earliest", "latest"] | int
@@ -108,6 +109,7 @@ class KafkaOptions:
             "bootstrap_servers": list(self.bootstrap),
             "client_id": f"stream-al-{self.instance_id}" if self.instance_id else "stream-al",
             "bootstrap_timeout_ms": 1000 * BOOTSTRAP_SECONDS,
+            "retry_backoff_ms": RETRY_MS,
             "reconnect_backoff_max_ms": 1_000,  # the default of 30 s outlives every outage
             "request_timeout_ms": 10_000,
             "metadata_max_age_ms": 30_000,
@@ -146,6 +148,7 @@ class KafkaOptions:
         client = self.client()
         return {
             **client,
+            "kafka_client": KeepingClient,
             # the client insists that one delivery has time for one request
             "request_timeout_ms": min(client["request_timeout_ms"], int(500 * self.transaction_seconds)),
             "metrics_enabled": False,

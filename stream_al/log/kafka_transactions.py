@@ -27,6 +27,7 @@ from kafka.structs import OffsetAndMetadata
 
 from stream_al.errors import CommitLost, LogError
 from stream_al.log.kafka_connection import KafkaOptions, discard, explain
+from stream_al.log.kafka_mended import impatient
 from stream_al.log.protocol import Output
 
 logger = logging.getLogger(__name__)
@@ -82,10 +83,12 @@ class Transactions:
         for attempt in range(1, attempts + 1):
             self._beat()
             try:
-                self.producer = KafkaProducer(
-                    **self._options.producer(),
-                    transactional_id=self._transactional_id,
-                    transaction_timeout_ms=int(1000 * self._options.transaction_seconds),
+                self.producer = impatient(
+                    KafkaProducer(
+                        **self._options.producer(),
+                        transactional_id=self._transactional_id,
+                        transaction_timeout_ms=int(1000 * self._options.transaction_seconds),
+                    )
                 )
                 self.producer.init_transactions()
             except KafkaError as error:
@@ -162,9 +165,13 @@ class Transactions:
         They go straight to the client's accumulator: its ``send`` spends more time on checks and messages,
         all of which are the same for a whole batch, than the rest of a record's way takes.
         """
+        known = producer._metadata.partitions_for_topic
+        strangers = {place.topic for place in places.values() if known(place.topic) is None}
+        for topic in strangers:  # all are named before one is waited for: they come with one answer
+            producer._sender.add_topic(topic)
+        for topic in strangers:
+            producer._wait_on_metadata(topic, int(1000 * self._options.answer_seconds))
         for place in places.values():
-            if producer._metadata.partitions_for_topic(place.topic) is None:
-                producer._wait_on_metadata(place.topic, int(1000 * self._options.answer_seconds))
             producer._transaction_manager.maybe_add_partition_to_transaction(place)
         producer._ensure_valid_record_size(max(len(o.key or b"") + len(o.value) for o in outputs) + OVERHEAD)
         append, futures, size = producer._accumulator.append, [], 0

@@ -22,8 +22,10 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.base import MemberState
 from kafka.errors import CommitFailedError, KafkaConnectionError, KafkaError
+from kafka.net.compat import KafkaNetClient
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
+from stream_al.log.kafka_mended import KeepingClient
 from tests.kafka.admin import admin, create_topics, wait_until
 
 SECONDS = 20.0
@@ -245,28 +247,40 @@ def test_i_a_removed_member_rejoins_without_a_word_and_keeps_its_positions(clien
     assert consumer.position(place) == 5  # nothing was committed: right were 0
 
 
-def test_k_a_request_is_lost_where_connecting_fails(client: Client) -> None:
-    """Fixed upstream? Then waits may be longer, and ``init_transactions`` needs one producer only."""
-    producer = client.producer()
-    producer.begin_transaction()
-    producer.send(client.topic, b"1", partition=0).get(timeout=SECONDS)
-    network, manager = producer._sender._client, producer._transaction_manager
-    real = network.await_ready
-    failed: list[object] = []
+@pytest.fixture
+def committing(client: Client, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[KafkaProducer, Any]]:
+    """Begins the commit of one record, whose connection fails once; gives the producer and its promise."""
 
-    def fails_once(*arguments: Any, **more: Any) -> Any:
-        if failed:
-            return real(*arguments, **more)
-        failed.append(arguments)
-        raise KafkaConnectionError("once")
+    def begin(**settings: Any) -> tuple[KafkaProducer, Any]:
+        producer = client.producer(**settings)
+        producer.begin_transaction()
+        producer.send(client.topic, b"1", partition=0).get(timeout=SECONDS)
+        real = KafkaNetClient.await_ready
 
-    network.await_ready = fails_once
-    committing = manager.begin_commit()
-    producer._sender.wakeup()
-    assert not committing.wait(timeout_ms=2_000)  # with a healthy broker
-    assert failed
-    assert not manager._pending_requests
+        def fails_once(*_: Any, **__: Any) -> bool:
+            monkeypatch.setattr(KafkaNetClient, "await_ready", real)
+            raise KafkaConnectionError("once")
+
+        monkeypatch.setattr(KafkaNetClient, "await_ready", fails_once)
+        promise = producer._transaction_manager.begin_commit()
+        producer._sender.wakeup()
+        return producer, promise
+
+    return begin
+
+
+def test_k_a_request_is_lost_where_connecting_fails(client: Client, committing: Any) -> None:
+    """Fixed upstream? Then ``KeepingClient`` can go."""
+    producer, promise = committing()
+    assert not promise.wait(timeout_ms=2_000)  # with a healthy broker
+    assert not producer._transaction_manager._pending_requests
     assert client.visible() == []
+
+
+def test_k_our_producers_keep_the_request(client: Client, committing: Any) -> None:
+    _, promise = committing(kafka_client=KeepingClient)
+    assert promise.wait(timeout_ms=1_000 * SECONDS)
+    assert client.visible() == [b"1"]
 
 
 def test_n_a_join_led_to_by_metadata_is_forgotten_between_two_polls(client: Client) -> None:
