@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -54,16 +55,30 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
 }
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the versions.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Streaming active learning: events in, predictions and label requests out, answers back."""
+
+
 def make_app() -> typer.Typer:
     """Return the command line that the tables describe."""
     app = typer.Typer(
         name="stream-al",
-        help="Streaming active learning: events in, predictions and label requests out, answers back.",
         epilog=EPILOG,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback()(_options)
     for name, command in COMMANDS.items():
         app.command(name)(command)
     for name, (summary, commands) in GROUPS.items():

@@ -46,7 +46,7 @@ _WHY = {
     "retention.ms": "the model is a fold of all answers",
     "retention.bytes": "the model is a fold of all answers",
     "message.timestamp.type": "time is the log's, not the producer's",
-    "max.message.bytes": "a request holds its event twice",
+    "max.message.bytes": "a producer's batch must fit, and a request holds its event twice",
 }
 BROKER_KEYS = (
     "offset.metadata.max.bytes",

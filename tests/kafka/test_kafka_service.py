@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cli.conftest import Ran, serving
 from tests.kafka.shared import Addresses
+from tests.support.terminal import Terminal
 
 COMMAND = (sys.executable, "-c", "from stream_al_consumers.cli import main; main()")
 ROWS = 300
@@ -211,6 +212,28 @@ def test_what_is_produced_again_after_a_broken_chunk(here: Path, prefix: str, bo
     assert done.returncode == 9
     assert run(here, "produce", "mine.ndjson", "--json").json["already_there"] == 500 + 134
     assert ids(here, "events") == {f"e{i}": 1 for i in range(900)}
+
+
+def test_a_person_labels_and_another_one_watches(here: Path) -> None:
+    follow = [*COMMAND, "tail", "label-requests", "--from", "0", "--follow", "--json"]
+    with serving(here) as served, subprocess.Popen(follow, cwd=here, stdout=subprocess.PIPE) as watching:
+        try:
+            run(here, "produce", *TABLE, "--head", "3")
+            assert watching.stdout is not None
+            seen = [json.loads(watching.stdout.readline())["value"] for _ in range(3)]
+            assert len({request["request_id"] for request in seen}) == 3
+            until("all three", lambda: status(served.http)["open_requests"] == 3)
+            with Terminal([*COMMAND, "label", "--annotator-id", "me"], here) as terminal:
+                terminal.until(lambda screen: "3 open;" in screen)
+                terminal.press("1")
+                terminal.until(lambda screen: "held:" in screen)
+                terminal.press("q")
+                assert terminal.ended() == 0
+                assert "1 labelled" in terminal.screen
+            until("the label", lambda: status(served.http)["model"]["learned"] == 1)
+        finally:
+            watching.kill()
+        assert served.stop() == 0
 
 
 # ---- several replicas -------------------------------------------------------------------------------

@@ -187,6 +187,10 @@ WRONG: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
             for name in ("label-requests", "label-replies", "dead-letters")
         ],
     ),
+    "too small for a batch": (
+        {"events": (PARTITIONS, SMALL), "predictions": (PARTITIONS, SMALL)},
+        [(f"max.message.bytes of {name}", "1000000") for name in ("events", "predictions")],
+    ),
 }
 
 
