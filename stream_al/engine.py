@@ -259,13 +259,16 @@ class Engine:
             pass
 
     def fold_some(self, before: int | None = None) -> bool:
-        """Fold one chunk of the reply log, up to a position if given; return whether there was any."""
+        """Fold one chunk of the reply log, up to a position if given; return whether there may be more.
+
+        A log returns as many records as there are, so a chunk that is not full was the last.
+        """
         room = FOLD_CHUNK if before is None else min(FOLD_CHUNK, before - self.learner.position)
         records = self.log.tail(LABEL_REPLIES, 0, self.learner.position, room) if room > 0 else []
         if before is not None:
             records = [record for record in records if record.offset < before]
         self.learner.fold(records, self._reject)
-        return bool(records)
+        return 0 < room == len(records)
 
     def _reject(self, record: Record, error: InvalidMessage) -> None:
         """Keep a bad reply for its dead letter; only the owner of partition 0 writes it, once."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 
 from stream_al.models.softmax import F32, one_hot, width
 
@@ -48,9 +49,6 @@ def fit_dual(gram: F32, labels: NDArray[np.int64], weights: F32, classes: int, s
         ``gram @ result`` are the logits. With two classes this is twice the dual variable of class 1,
         since that of class 0 is its negative.
     """
-    # imported here: a service that has nothing to learn yet need not wait for it when it starts
-    from scipy.linalg import lapack
-
     n = len(labels)
     gain = np.float32(2.0 if classes == 2 else 1.0)
     curvature = np.float32(0.25 if classes == 2 else 0.5)

@@ -51,5 +51,8 @@ def row_product(a: NDArray[np.floating], b: NDArray[np.floating]) -> F32:
 
 @cache
 def pin_blas_threads() -> None:
-    """Keep BLAS to one thread in this process from now on: several would add in another order."""
+    """Keep BLAS to one thread in this process from now on: several would add in another order.
+
+    What is loaded later is not kept, and SciPy brings a BLAS of its own: so no model may load it late.
+    """
     threadpool_limits(1, user_api="blas")

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from stream_al.models.dual import align, fit_dual, refit_due
 from stream_al.models.expert import Arrays
 from stream_al.models.memory import SIZE
 from stream_al.models.softmax import F32, F64, widen, width
-from stream_al.models.words import WordRows, compressed, table_product
+from stream_al.models.words import WordRows, table_product
 
 SCALE = 60.0
 BIAS = 0.1
@@ -69,7 +70,7 @@ class WordCosine:
         waiting = np.zeros((self._new, width(self._classes)), dtype=np.float32)
         start = align(np.concatenate([self._coefficients, waiting]), n)
         indptr, ids, values = self._rows()
-        texts = compressed(values, ids, indptr, (n, len(self._table)))
+        texts = csr_array((values, ids, indptr), shape=(n, len(self._table)))
         cosine = (texts @ texts.T).toarray().astype(np.float32)
         gram = np.float32(SCALE) * (cosine + np.float32(BIAS))
         weights = np.array(self._answer_weights, dtype=np.float32)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from stream_al.models.inputs import Words
 
@@ -41,24 +42,14 @@ class WordRows:
         length = np.sqrt(np.bincount(row, damped * damped, minlength=n))
         shape = (n, 1 << words.bits)
         return cls(
-            presence=compressed(np.ones(len(words.ids)), words.ids, words.indptr, shape),
-            damped=compressed(damped / length[row], words.ids, words.indptr, shape),
+            presence=csr_array((np.ones(len(words.ids)), words.ids, words.indptr), shape=shape),
+            damped=csr_array((damped / length[row], words.ids, words.indptr), shape=shape),
         )
 
     @property
     def columns(self) -> int:
         """Hashed words that can be told apart."""
         return int(self.presence.shape[1])
-
-
-def compressed(
-    values: F64, columns: NDArray[np.integer[Any]], starts: NDArray[np.int64], shape: tuple[int, int]
-) -> Any:
-    """Return a ``scipy.sparse.csr_array`` of this shape."""
-    # imported here: a stream without text need not wait for it when it starts
-    from scipy.sparse import csr_array
-
-    return csr_array((values, columns, starts), shape=shape)
 
 
 def no_words(rows: int, bits: int) -> Words:
