@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo demo-kafka test test-fast lint chaos bench bench-kafka schemas clean
+.PHONY: help install demo demo-kafka test test-fast lint chaos recovery bench bench-kafka schemas clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ test-fast: $(STAMP)  ## the tests that take seconds
 KILLS ?= 1000
 chaos: $(STAMP)  ## kill replicas and brokers of a real Kafka under traffic; broken off, it goes on from there
 	$(BIN)/python -m benchmarks.chaos --kills $(KILLS)
+
+recovery: $(STAMP)  ## how long a real Kafka and a group need after each kind of death
+	$(BIN)/python -m benchmarks.recovery
 
 bench: $(STAMP)  ## benchmarks: ratios against a peer or a ceiling in the same run
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'

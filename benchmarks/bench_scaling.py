@@ -1,7 +1,7 @@
 """What a second replica costs, and what two million events cost in memory: the real service on a real broker.
 
 Replicas of ``stream-al serve`` share four partitions; 30 features, budget 1 %, every request is answered.
-They work off a backlog: a service that keeps up commits small batches, and its cost an event is what it likes.
+They work off a backlog: a service that keeps up commits small batches, each at the price of a large one.
 Processor time is the replicas' own, as the kernel counted it, so the broker and the producer are not in it.
 
     python -m benchmarks.bench_scaling [--events 40000] [--warm 100000] [--rounds 2] [--json]
