@@ -182,10 +182,12 @@ def measure_scaling(events: int, rounds: int, warm: int) -> dict[str, Any]:
                     group.wait(group.sent - MOST_AHEAD)
                 group.wait(group.sent)
                 group.signal(signal.SIGSTOP)  # well within their session: they find a backlog, as under load
-                for _ in range(events // CHUNK):
-                    group.feed(CHUNK)
-                before = [service.processor_seconds() for service in group.services]
-                group.signal(signal.SIGCONT)
+                try:
+                    for _ in range(events // CHUNK):
+                        group.feed(CHUNK)
+                    before = [service.processor_seconds() for service in group.services]
+                finally:
+                    group.signal(signal.SIGCONT)
                 group.wait(group.sent)
                 after = [service.processor_seconds() for service in group.services]
                 spent = [b - a for a, b in zip(before, after, strict=True)]

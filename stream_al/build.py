@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 
 from stream_al.engine import Engine, EngineOptions
 from stream_al.errors import ConfigurationError
@@ -12,8 +13,11 @@ from stream_al.log.protocol import Log
 from stream_al.models.products import pin_blas_threads
 from stream_al.models.registry import make_model
 from stream_al.outputs import OutputWriter
-from stream_al.query.policy import POLICIES, QueryPolicy
-from stream_al.query.scores import SCORES, Score
+from stream_al.query.policies import POLICIES
+from stream_al.query.policy import QueryPolicy, RankedPolicy
+from stream_al.query.score_context import Score
+from stream_al.query.scores import SCORES
+from stream_al.query_scores import QueryScores, try_score
 from stream_al.settings import Settings
 from stream_al.ticket import TicketOffice
 
@@ -63,9 +67,7 @@ def build_engine(
     query = settings.query
     learner = learner or build_learner(settings)
     if policy is None:
-        if query.policy not in POLICIES:
-            raise ConfigurationError(f"query.policy is {query.policy!r}; expected one of {sorted(POLICIES)}")
-        policy = POLICIES[query.policy](
+        policy = find_policy(query.policy)(
             settings.budget(), settings.seed, (query.score, settings.model.name, settings.task.positive)
         )
     writer = OutputWriter(
@@ -85,7 +87,34 @@ def build_engine(
         encoding=settings.encoding(),
         event_map=settings.events.map,
     )
-    return Engine(log, learner, policy, find_score(query.score), writer, options)
+    return Engine(log, learner, policy, make_scores(settings), writer, options)
+
+
+def make_scores(settings: Settings) -> QueryScores:
+    """Return the configured score, tried on a made-up batch.
+
+    Raises
+    ------
+    ConfigurationError
+        There is none of that name, it fails, or the model is no committee and it needs one.
+    """
+    name = settings.query.score
+    score = find_score(name)
+    try_score(name, score, lambda: make_model(settings.model.name, 2, settings.seed))
+    return QueryScores(score, settings.seed)
+
+
+def find_policy(name: str) -> type[RankedPolicy]:
+    """Return a policy by its name.
+
+    Raises
+    ------
+    ConfigurationError
+        There is none of that name.
+    """
+    if name in POLICIES:
+        return POLICIES[name]
+    raise ConfigurationError(f"query.policy is {name!r}; {expected(name, POLICIES)}")
 
 
 def find_score(name: str) -> Score:
@@ -105,4 +134,15 @@ def find_score(name: str) -> Score:
         except (ImportError, AttributeError) as error:
             raise ConfigurationError(f"query.score {name!r} cannot be imported: {error}") from error
         return found  # type: ignore[return-value]  # the user's promise; check_score tells
-    raise ConfigurationError(f"query.score is {name!r}; expected one of {sorted(SCORES)} or mypkg.mod:score")
+    raise ConfigurationError(f"query.score is {name!r}; {expected(name, SCORES)} or mypkg.mod:score")
+
+
+def expected(name: str, known: Iterable[str]) -> str:
+    """Return what a message says of a name that is not known.
+
+    >>> expected("entropie", ["entropy", "margin"])
+    "did you mean 'entropy'? Expected one of entropy, margin"
+    """
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    return (f"did you mean {near[0]!r}? E" if near else "e") + f"xpected one of {', '.join(names)}"

@@ -20,9 +20,10 @@ from scipy.stats import t as student
 from stream_al.annotators import Annotators, Delay
 from stream_al.datasets import bundled, read_table
 from stream_al.monitor.accuracy import pr_auc, precision_at_1pct
+from stream_al.query.baselines import RandomPolicy
 from stream_al.query.coin import Coin
 from stream_al.query.listed import ListedPolicy
-from stream_al.query.policy import Feedback, RandomPolicy, ScoredEvent
+from stream_al.query.policy import Feedback, ScoredEvent
 from stream_al.settings import Settings, make_settings
 from stream_al.simulate import Plan, Progress, Run, Simulation, Trace
 from stream_al.table import Table

@@ -36,9 +36,8 @@ from stream_al.outputs import OutputWriter, dead_letter_output
 from stream_al.query.coin import PlaceCoin
 from stream_al.query.policy import Decision, QueryPolicy, ScoredEvent
 from stream_al.query.reservoir import Projection, remembered
-from stream_al.query.scores import Score, ScoreContext, risk
 from stream_al.query.state import QueryState
-from stream_al.query.window import SCALE
+from stream_al.query_scores import QueryScores
 
 logger = logging.getLogger(__name__)
 # Builds a ScoredEvent in C: a third of the time of ScoredEvent(...), once an event.
@@ -147,8 +146,8 @@ class Engine:
     log : Log
     learner : Learner
     policy : QueryPolicy
-    score : Score
-        What the policy ranks, unless a class is rare: then `risk`.
+    scores : QueryScores
+        What the policy ranks.
     writer : OutputWriter
         Makes predictions, requests and samples.
     options : EngineOptions
@@ -164,7 +163,7 @@ class Engine:
         log: Log,
         learner: Learner,
         policy: QueryPolicy,
-        score: Score,
+        scores: QueryScores,
         writer: OutputWriter,
         options: EngineOptions,
     ) -> None:
@@ -172,7 +171,7 @@ class Engine:
         self.learner = learner
         self.policy = policy
         self.options = options
-        self._score = score
+        self.scores = scores
         self._writer = writer
         self._sample_coin = PlaceCoin("sample", options.seed)
         self._project = Projection(options.seed) if options.near_duplicates else None
@@ -422,7 +421,7 @@ class Engine:
         scored = tick.scored or (self.learner.score(encoded) if encoded else None)
         clock.lap("score")
         ids = [event.event_id for part in work for _, event in part.valid]
-        scores = query_scores(self.learner, scored, ids, self._score, self.options.seed) if scored else []
+        scores = self.scores(self.learner, scored, ids) if scored else []
         tick.scored = scored
         clock.lap("query score")
         start = 0
@@ -490,20 +489,6 @@ class Engine:
             for i, q in ((i, sample_probability(seen + 1 + i)) for i in hits)
             if coins[i] < q
         ]
-
-
-def query_scores(learner: Learner, scored: Scored, ids: list[str], score: Score, seed: int) -> list[int]:
-    """Return u of scored events as 16-bit integers: what the rule ranks, and `Prediction.uncertainty`.
-
-    It is 1 while nothing was learned or a single class is known, and `risk` while a class is rare.
-    """
-    if not scored.fitted or scored.probabilities.shape[1] < 2:
-        return [SCALE] * len(ids)
-    rare = learner.rare_class()
-    context = ScoreContext(scored.probabilities, ids, scored.inputs, rare, seed)
-    u = (score if rare is None else risk)(context)
-    rounded: list[int] = np.rint(np.clip(u[: len(ids)], 0.0, 1.0) * SCALE).astype(np.int64).tolist()
-    return rounded
 
 
 def sample_probability(n: int) -> float:

@@ -134,6 +134,13 @@ FAMILIES: tuple[Family, ...] = (
         _one(lambda s: s.lost_commits),
     ),
     Family(
+        "stream_al_unscored_events_total",
+        "counter",
+        "process",
+        "Events that the query score failed on; they are not chosen.",
+        _one(lambda s: s.unscored),
+    ),
+    Family(
         "stream_al_consumer_lag_records",
         "gauge",
         "partition",

@@ -82,6 +82,10 @@ class Snapshot:
         Of this process.
     mean_uncertainty, mean_confidence : float or None
         Of the last micro-batch: the query score, and the probability of the predicted class.
+    unscored : int
+        Events of this process that the query score failed on.
+    score_error : str
+        What went wrong with it last; empty while nothing has.
     bad_ratio : float
         Share of invalid records among the last thousand events.
     reply_lag : int
@@ -119,6 +123,8 @@ class Snapshot:
     lost_commits: int = 0
     mean_uncertainty: float | None = None
     mean_confidence: float | None = None
+    unscored: int = 0
+    score_error: str = ""
     bad_ratio: float = 0.0
     reply_lag: int = 0
     event_lag: Mapping[int, tuple[int, float]] = field(default_factory=dict)

@@ -114,7 +114,7 @@ class Api:
         period = REFRESH_SECONDS.get(self._settings.log.kind, 2.0)
         with suppress(TimeoutError):  # until then all the machine's time is the start's
             await asyncio.wait_for(self._turned.wait(), period)
-        while True:
+        while self._board.current.phase != "stopping":
             with suppress(LogError):  # a log that cannot be read now is the loop's to tell
                 await self._work(self._index)
             await asyncio.sleep(period)

@@ -122,6 +122,8 @@ class Board:
                 "commit": self._commit.counts(),
                 "bad_ratio": self._bad_ratio(),
                 **_means(tick),
+                "unscored": self._engine.scores.failures,
+                "score_error": self._engine.scores.error,
             }
         if self._group is not None:
             # nothing but the records themselves could be counted: offsets also count transactions

@@ -10,13 +10,13 @@ from typing import Literal, NamedTuple
 
 import orjson
 
-from stream_al.build import build_learner, find_score
+from stream_al.build import build_learner, find_policy, make_scores
 from stream_al.datasets import infer_labels, read_table, require_two_labels
 from stream_al.errors import ConfigurationError, DataError, LogError, StreamALError
 from stream_al.log.owner_lock import OwnerLock
 from stream_al.log.protocol import EVENTS, Log
 from stream_al.log.sqlite import SqliteLog
-from stream_al.query.policy import POLICIES
+from stream_al.query.policies import POLICIES
 from stream_al.query.state import MARKS, MAX_ENCODED, REMEMBERED_IDS, QueryState
 from stream_al.query.window import SCALE, SIZE, ScoreWindow
 from stream_al.settings import Settings
@@ -82,9 +82,8 @@ def _labels(settings: Settings) -> str:
 def _model(settings: Settings) -> str:
     query = settings.query
     build_learner(settings)
-    find_score(query.score)
-    if query.policy not in POLICIES:
-        raise ConfigurationError(f"query.policy is {query.policy!r}; expected one of {sorted(POLICIES)}")
+    make_scores(settings)
+    find_policy(query.policy)
     return f"{settings.model.name}, policy {query.policy}, score {query.score}"
 
 

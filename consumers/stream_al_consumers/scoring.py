@@ -9,10 +9,10 @@ import numpy as np
 
 from stream_al.decode import DecodedEvent
 from stream_al.encode import encode
-from stream_al.engine import query_scores
 from stream_al.outputs import DIGITS
-from stream_al.query.scores import Score
+from stream_al.query.score_context import Score
 from stream_al.query.window import SCALE
+from stream_al.query_scores import QueryScores
 from stream_al.settings import Settings
 from stream_al_consumers.board import Board
 
@@ -31,8 +31,7 @@ class Scoring:
 
     def __init__(self, board: Board, score: Score, settings: Settings) -> None:
         self._learner = board.learner
-        self._score = score
-        self._seed = settings.seed
+        self._scores = QueryScores(score, settings.seed)
         self._encoding = settings.encoding()
 
     def score(self, events: Sequence[DecodedEvent]) -> list[dict[str, Any]]:
@@ -40,14 +39,14 @@ class Scoring:
         learner = self._learner
         ids = [event.event_id for event in events]
         scored = learner.score([encode(event, self._encoding) for event in events])
-        scores = query_scores(learner, scored, ids, self._score, self._seed)
+        scores = self._scores(learner, scored, ids)
         shown = np.round(scored.shown[: len(events)], DIGITS).tolist()
         return [
             {
                 "event_id": event_id,
                 "label": learner.labels[int(np.argmax(row))] if scored.fitted else None,
                 "probabilities": dict(zip(learner.labels, row, strict=False)),
-                "uncertainty": round(u / SCALE, DIGITS),
+                "uncertainty": round(max(0, u) / SCALE, DIGITS),
                 "model_version": learner.position,
             }
             for event_id, row, u in zip(ids, shown, scores, strict=True)

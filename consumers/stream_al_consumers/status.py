@@ -76,6 +76,11 @@ def status(snapshot: Snapshot, settings: Settings) -> dict[str, Any]:
             "mean_uncertainty": snapshot.mean_uncertainty,
             "mean_confidence": snapshot.mean_confidence,
         },
+        "query_score": {
+            "name": settings.query.score,
+            "unscored_events": snapshot.unscored,
+            "error": snapshot.score_error or None,
+        },
         "uptime_seconds": round(time.time() - snapshot.started_at, 3),
         "versions": {"stream-al": __version__, "python": platform.python_version()},
     }

@@ -123,6 +123,17 @@ def check_tail_from_any_offset(log: LogUnderTest) -> None:
 
 
 @law(CHECKS, partitions=1)
+def check_tail_is_complete(log: LogUnderTest) -> None:
+    """A chunk that is not full is the last: whoever folds a topic stops there."""
+    client, expected = log.client(), numbered(300)
+    append(client, *expected)
+    expect(values_in(log, client, EVENTS, 300), expected, "the records")
+    for size in (299, 300, 301):
+        chunk = [record.value for record in log.client().tail(EVENTS, 0, 0, size)]
+        expect(chunk, expected[:size], f"the first {size} records, by one question of a new reader")
+
+
+@law(CHECKS, partitions=1)
 def check_tail_beyond_the_end_is_empty(log: LogUnderTest) -> None:
     """A fold that has caught up asks for the next record before there is one."""
     client = log.client()

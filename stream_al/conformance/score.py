@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_al.models.inputs import Inputs
 from stream_al.models.products import BLOCK
+from stream_al.models.protocol import OnlineModel
 from stream_al.models.scaler import Scaler
 from stream_al.query.scores import Score, ScoreContext
 
@@ -29,7 +31,21 @@ def _context(probabilities: F64, ids: int | None = None, *, first: int = 0) -> S
         scaler.observe(np.full(COLUMNS, value), 1.0)
     count = rows if ids is None else ids
     names = [f"e{number}" for number in range(first, first + count)]
-    return ScoreContext(probabilities, names, Inputs(count, dense, scaler))
+    inputs = Inputs(count, dense, scaler)
+    return ScoreContext(probabilities, names, inputs, model=cast("OnlineModel", _Members(probabilities)))
+
+
+class _Members:
+    """A committee of three around given probabilities; nothing else of a model."""
+
+    def __init__(self, probabilities: F64) -> None:
+        self._members = np.stack(
+            [0.7 * probabilities + 0.3 * np.roll(probabilities, shift, axis=1) for shift in range(3)]
+        )
+
+    def members(self, batch: Inputs) -> F64:
+        """Return what the members say of the rows that the committee was made for."""
+        return self._members
 
 
 def _probabilities(classes: int, rows: int = 2 * BLOCK) -> F64:

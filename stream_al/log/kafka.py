@@ -32,7 +32,7 @@ from stream_al.errors import CommitLost, ConfigurationError, LogError
 from stream_al.log.embedded import check_progress
 from stream_al.log.kafka_client import ASKING, KafkaClient, records_of
 from stream_al.log.kafka_connection import KafkaOptions, explain, explained, quiet
-from stream_al.log.kafka_mended import impatient
+from stream_al.log.kafka_mended import obedient
 from stream_al.log.kafka_transactions import Fenced, Transactions, rivals
 from stream_al.log.protocol import EVENTS, Batch, Output, Progress
 
@@ -109,7 +109,7 @@ class KafkaLog(KafkaClient):
             try:
                 self._transactions.start()  # aborts what a dead predecessor left open, before we join
                 with explained(options, f"joining group {options.group}"):
-                    self._member = impatient(KafkaConsumer(**options.member()))
+                    self._member = obedient(KafkaConsumer(**options.member()))
                     self._member.subscribe([options.topic(EVENTS)])
             except BaseException:
                 self.close()

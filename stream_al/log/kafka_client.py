@@ -19,7 +19,7 @@ from kafka.structs import OffsetAndMetadata
 from stream_al.errors import LogError
 from stream_al.log.embedded import Pair, partitions_of
 from stream_al.log.kafka_connection import KafkaOptions, answered, discard, explained
-from stream_al.log.kafka_mended import impatient
+from stream_al.log.kafka_mended import obedient
 from stream_al.log.protocol import LABEL_REPLIES, TOPICS, Position, Record
 
 # Builds a Record in C: a third of the time of Record(...), once an event.
@@ -105,10 +105,11 @@ class KafkaClient:
             return []
         with explained(self.options, f"reading {place.topic}"):
             follows = topic == LABEL_REPLIES and from_offset >= self._followed
-            if follows:
-                self._followed = from_offset
             reader = self._reader(FOLLOWING if follows else SCANNING)
-            return reader.take(topic, place, from_offset, max_records)
+            found = reader.take(topic, place, from_offset, max_records)
+            if follows:
+                self._followed = found[-1].offset + 1 if found else from_offset
+            return found
 
     def _reader(self, purpose: str) -> _Reader:
         if purpose not in self._readers:
@@ -174,7 +175,7 @@ class KafkaClient:
         partitions_of(self._counts, topic)
         with explained(self.options, f"writing to {self.options.topic(topic)}"):
             if self._producer is None:
-                self._producer = impatient(KafkaProducer(**self.options.producer()))
+                self._producer = obedient(KafkaProducer(**self.options.producer()))
             full_name, send = self.options.topic(topic), self._producer.send
             deadline = time.monotonic() + self.options.transaction_seconds + self.options.answer_seconds
             try:
@@ -207,7 +208,7 @@ class KafkaClient:
         if purpose not in self._consumers:
             # who reads here and there must not wait for a long poll of the place before
             wait = {} if purpose == FOLLOWING else {"fetch_max_wait_ms": SHORT_POLL_MS}
-            self._consumers[purpose] = impatient(KafkaConsumer(**self.options.consumer(), **wait, **more))
+            self._consumers[purpose] = obedient(KafkaConsumer(**self.options.consumer(), **wait, **more))
         return self._consumers[purpose]
 
 

@@ -1,6 +1,7 @@
 """What the client does wrong, set right from outside; the alarms of the tests say when it no longer does.
 
-Nothing here is needed for exactness: each fault only costs time, in a start or after a broker's death.
+Nothing here is needed for exactness: a fault costs time, in a start or after a broker's death, or makes a
+topic that nobody wanted.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ class KeepingClient(KafkaNetClient):  # type: ignore[misc]  # the client has no 
             return False
 
 
-def impatient(client: Any) -> Any:
-    """Return a consumer or producer that waits ``RETRY_MS`` for what it asks of a new topic, too.
+def obedient(client: Any) -> Any:
+    """Return a consumer or producer whose metadata obey what the client was told.
 
-    The client does not hand its ``retry_backoff_ms`` on to its metadata: there it stays at 100, for every
-    topic that is named for the first time.
+    It does not hand its settings on to them: they would wait 100 ms for every topic that is named for the
+    first time, and make a topic anew that somebody has deleted.
     """
     metadata = client._cluster if isinstance(client, KafkaConsumer) else client._metadata
     metadata.config["retry_backoff_ms"] = RETRY_MS
+    metadata.config["allow_auto_create_topics"] = False
     return client

@@ -27,7 +27,7 @@ from kafka.structs import OffsetAndMetadata
 
 from stream_al.errors import CommitLost, LogError
 from stream_al.log.kafka_connection import KafkaOptions, discard, explain
-from stream_al.log.kafka_mended import impatient
+from stream_al.log.kafka_mended import obedient
 from stream_al.log.protocol import Output
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Transactions:
         for attempt in range(1, attempts + 1):
             self._beat()
             try:
-                self.producer = impatient(
+                self.producer = obedient(
                     KafkaProducer(
                         **self._options.producer(),
                         transactional_id=self._transactional_id,

@@ -110,7 +110,10 @@ class Log(Protocol):
         ...
 
     def tail(self, topic: str, partition: int, from_offset: int, max_records: int) -> list[Record]:
-        """Return committed records with ``offset >= from_offset``, oldest first."""
+        """Return committed records with ``offset >= from_offset``, oldest first.
+
+        Fewer than ``max_records`` only where there are no more.
+        """
         ...
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:

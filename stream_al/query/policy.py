@@ -3,7 +3,7 @@
 For every event, in offset order: earn, toss the floor coin (blind to the event), rank the score among
 the last 256, tilt by the saved tokens, toss the query coin. Everything is a pure function of the
 committed state, the scores and the hashed ids; the clock is the log's, and there is no other
-randomness. Policies differ in one number only, the *share* of the chosen budget that an event deserves.
+randomness. Policies differ in one number only, the *chance* of an event to be chosen.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from stream_al.query.state import (
 )
 from stream_al.query.window import SCALE, ScoreWindow
 
+UNSCORED = -1
+"""In place of a score that failed: such an event is not chosen."""
 DELAY_HORIZON = 4.0
 """Asks younger than this many seen delays count as open."""
 
@@ -52,7 +54,7 @@ class Feedback(NamedTuple):
 
 
 class ScoredEvent(NamedTuple):
-    """One event as the policy sees it; ``score`` is u as a 16-bit integer."""
+    """One event as the policy sees it; ``score`` is u as a 16-bit integer, or ``UNSCORED``."""
 
     event_id: str
     timestamp_ms: int
@@ -85,8 +87,12 @@ class Decision(NamedTuple):
 
 # Builds a Decision in C: a third of the time of Decision(...), once an event.
 _decision: Callable[[tuple[object, ...]], Decision] = partial(tuple.__new__, Decision)
-Share = Callable[[int, int, float], float]
-"""From an event's number, score and rank to its share of the chosen budget; 1 on average."""
+Chance = Callable[[int, int, float, float, float], float]
+"""From an event's number, score, rank, query coin and rate to the probability that it is chosen.
+
+The rate is the share of the stream that the saved tokens allow to choose now; 0 where nothing may be chosen.
+Called once an event, in offset order, so it may keep a running number in the window of S.
+"""
 NearDuplicate = Callable[[int], bool]
 """Tells whether event i of the batch is a near-duplicate of something asked before it."""
 
@@ -205,28 +211,29 @@ class RankedPolicy:
         recent = set(s.recent)
         decisions: list[Decision] = []
         floor_coins, query_coins = self._coins([event.event_id for event in events])
-        ranks = self._ranks(window, [event.score for event in events])
-        share, until = self._share(s, window, feedback)
+        ranks = self._ranks(window, [max(0, event.score) for event in events])
+        chance, until = self._chance(s, window, feedback)
         asking = feedback.chosen_asks and feedback.floor_asks
         rows = zip(events, ranks, floor_coins, query_coins, strict=True)
         for i, ((event_id, timestamp_ms, score), rank, floor_coin, query_coin) in enumerate(rows):
+            u = max(0, score)
             now = s.advance(timestamp_ms)
             s.events += 1
             ledger.earn(income, limit)
             if terms.cap is not None and now // DAY_MS != ledger.day:
                 ledger.day, ledger.day_asked = now // DAY_MS, 0
             if now >= until:
-                share, until = self._share(s, window, feedback)
-            wanted = share(s.events, score, rank)
+                chance, until = self._chance(s, window, feedback)
             tokens = ledger.tokens
             payable = tokens >= terms.cost and (terms.cap is None or ledger.day_asked < terms.cap)
-            p = 0.0
-            if payable and asking:
-                if tokens > terms.full:
-                    p = 1.0
-                elif tokens >= terms.reserve:
-                    fill = tokens * terms.tilt
-                    p = min(1.0, terms.chosen * min(4.0, max(0.25, fill * fill)) * wanted)
+            able = payable and asking and score != UNSCORED
+            rate = 0.0
+            if able and tokens >= terms.reserve:
+                fill = tokens * terms.tilt
+                rate = terms.chosen * min(4.0, max(0.25, fill * fill))
+            p = chance(s.events, u, rank, query_coin, rate)
+            if able and tokens > terms.full:
+                p = 1.0
             hit = floor_coin < terms.floor
             floor = hit and feedback.floor_asks
             duplicate = ask = False
@@ -244,9 +251,9 @@ class RankedPolicy:
                 s.note_ask(event_id, propensity)
                 recent = set(s.recent)  # the oldest of 64 may be gone, whatever the cut
                 asked(i)
-                share, until = self._share(s, window, feedback)
+                chance, until = self._chance(s, window, feedback)
             decisions.append(
-                _decision((ask, score, rank, p, tokens / TOKEN, floor, propensity, duplicate, now, blocked))
+                _decision((ask, u, rank, p, tokens / TOKEN, floor, propensity, duplicate, now, blocked))
             )
         return s, decisions
 
@@ -254,8 +261,8 @@ class RankedPolicy:
         """Return the rank of every score; it depends on no decision, so the whole batch enters first."""
         return window.enter(scores)
 
-    def _share(self, state: QueryState, window: ScoreWindow, feedback: Feedback) -> tuple[Share, float]:
-        """Return the function to an event's share of the chosen budget, and until when it holds.
+    def _chance(self, state: QueryState, window: ScoreWindow, feedback: Feedback) -> tuple[Chance, float]:
+        """Return the function to an event's chance, and until what log time it holds.
 
         The staler the model, the more evenly it asks: ``st`` is the part of the requests that are still
         open, against the answers that were learned.
@@ -272,41 +279,8 @@ class RankedPolicy:
         rank_power = 4.0 * (1.0 if feedback.rare else fresh)
         log, exp, normalise = math.log, math.exp, window.normalise
 
-        def share(number: int, score: int, rank: float) -> float:
+        def chance(number: int, score: int, rank: float, coin: float, rate: float) -> float:
             s = exp(u_power * log(score / SCALE + 1e-3) + rank_power * log(rank)) if rank > 0.0 else 0.0
-            return (1.0 - even) * normalise(s) + even
+            return min(1.0, rate * ((1.0 - even) * normalise(s) + even))
 
-        return share, until
-
-
-class RandomPolicy(RankedPolicy):
-    """Every event deserves the same: random sampling on the same ledger, for comparison."""
-
-    name = "random"
-
-    def _ranks(self, window: ScoreWindow, scores: Sequence[int]) -> list[float]:
-        return [1.0] * len(scores)
-
-    def _share(self, state: QueryState, window: ScoreWindow, feedback: Feedback) -> tuple[Share, float]:
-        return lambda number, score, rank: 1.0, math.inf
-
-
-class PeriodicPolicy(RandomPolicy):
-    """Every (1/b)-th event: a deterministic choice, so its propensity is 1, or the floor's elsewhere."""
-
-    name = "periodic"
-
-    def _share(self, state: QueryState, window: ScoreWindow, feedback: Feedback) -> tuple[Share, float]:
-        chosen = self._terms.chosen
-
-        def share(number: int, score: int, rank: float) -> float:
-            due = math.floor(number * chosen) > math.floor((number - 1) * chosen)
-            return math.inf if due else 0.0
-
-        return share, math.inf
-
-
-POLICIES: dict[str, type[RankedPolicy]] = {
-    policy.name: policy for policy in (RankedPolicy, RandomPolicy, PeriodicPolicy)
-}
-"""Policies by name."""
+        return chance, until

@@ -6,42 +6,26 @@ it returns. Register your own as ``mypkg.mod:score``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_al.models.inputs import Inputs
 from stream_al.query.coin import Coin
+from stream_al.query.committee_scores import bald, consensus_kl, vote_entropy
+from stream_al.query.score_context import Score, ScoreContext
+
+__all__ = [
+    "SCORES",
+    "Score",
+    "ScoreContext",
+    "entropy",
+    "expected_model_change",
+    "least_confidence",
+    "margin",
+    "random",
+    "risk",
+]
 
 F64 = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreContext:
-    """What a score may look at; rows are padded, so row i depends on row i alone.
-
-    Attributes
-    ----------
-    probabilities : (m, k) float64
-        Untempered probabilities of the model.
-    ids : sequence of str
-        Ids of the events; shorter than m by the padding.
-    inputs : Inputs
-    rare_class : int or None
-        The class that `risk` looks for.
-    seed : int
-    """
-
-    probabilities: F64
-    ids: Sequence[str]
-    inputs: Inputs
-    rare_class: int | None = None
-    seed: int = 0
-
-
-Score = Callable[[ScoreContext], F64]
 
 
 def margin(context: ScoreContext) -> F64:
@@ -98,10 +82,48 @@ def risk(context: ScoreContext) -> F64:
     return boosted
 
 
+LONGEST = 8.0
+"""Root mean square of a standardised row at most, since its values are cut at 8."""
+
+
+def expected_model_change(context: ScoreContext) -> F64:
+    """Return the expected length of the gradient that the answer would cause, over its largest value.
+
+    For logistic regression on the standardised input x = [z, 1, log(1 + word counts)] the gradient of the
+    answer y is ``(p - e_y) x'``, so its expected length is ``|x| sum_y p_y |p - e_y|`` (Settles, Craven and
+    Ray, "Multiple-instance active learning", NIPS 2007). Rows longer than 8 sqrt(columns + 1), 16 more
+    where there are words, count as that long.
+
+    >>> p = np.array([[0.5, 0.5], [1.0, 0.0]])  # 1/2 |(-1/2, 1/2)| + 1/2 |(1/2, -1/2)|, and nothing to learn
+    >>> _expected_step(p).round(4).tolist()
+    [0.7071, 0.0]
+    """
+    z, words = context.inputs.z, context.inputs.words
+    square = 1.0 + (z * z).sum(axis=1)
+    longest = LONGEST * (z.shape[1] + 1) ** 0.5
+    if words is not None:
+        row = np.repeat(np.arange(words.rows), np.diff(words.indptr))
+        square += np.bincount(row, np.log1p(words.counts) ** 2, minlength=len(z))
+        longest += 2 * LONGEST
+    length: F64 = np.minimum(np.sqrt(square) / longest, 1.0)
+    return length * _expected_step(context.probabilities)
+
+
+def _expected_step(p: F64) -> F64:
+    """Return ``sum_y p_y |p - e_y|``, at most sqrt(1 - 1/k)."""
+    rest = (p * p).sum(axis=1, keepdims=True)
+    step: F64 = (p * np.sqrt(np.maximum(rest - 2.0 * p + 1.0, 0.0))).sum(axis=1)
+    return step
+
+
 SCORES: dict[str, Score] = {
     "margin": margin,
     "least_confidence": least_confidence,
     "entropy": entropy,
+    "vote_entropy": vote_entropy,
+    "consensus_kl": consensus_kl,
+    "bald": bald,
+    "expected_model_change": expected_model_change,
     "random": random,
     "risk": risk,
 }

@@ -19,6 +19,8 @@ MODELS = (
     pytest.param("sklearn:sklearn.linear_model.SGDClassifier?loss=hinge", marks=pytest.mark.slow),
     "sklearn:sklearn.naive_bayes.GaussianNB?var_smoothing=0.001",
     "refit:sklearn.linear_model.LogisticRegression?max_iter=10",
+    "committee:3:sklearn:sklearn.naive_bayes.GaussianNB",
+    pytest.param("committee:3x6:pool", marks=pytest.mark.slow),
     pytest.param("refit:sklearn.neighbors.KNeighborsClassifier", marks=pytest.mark.slow),
 )
 

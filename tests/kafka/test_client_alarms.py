@@ -25,7 +25,7 @@ from kafka.errors import CommitFailedError, KafkaConnectionError, KafkaError
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
-from stream_al.log.kafka_mended import KeepingClient
+from stream_al.log.kafka_mended import KeepingClient, obedient
 from tests.kafka.admin import admin, create_topics, wait_until
 
 SECONDS = 20.0
@@ -146,7 +146,7 @@ def test_b_a_commit_succeeds_though_the_broker_aborted_the_transaction(client: C
 
 
 def test_d_a_commit_takes_no_time_limit() -> None:
-    """A limit of its own? Then ``KafkaLog._wait`` need not reach into the client, if K is mended too."""
+    """A limit of its own? Then ``Transactions._wait`` need not reach into the client, if K is mended too."""
     for call in (KafkaProducer.commit_transaction, KafkaProducer.send_offsets_to_transaction):
         assert not any("timeout" in name for name in inspect.signature(call).parameters)
 
@@ -281,6 +281,18 @@ def test_k_our_producers_keep_the_request(client: Client, committing: Any) -> No
     _, promise = committing(kafka_client=KeepingClient)
     assert promise.wait(timeout_ms=1_000 * SECONDS)
     assert client.visible() == [b"1"]
+
+
+def test_settings_do_not_reach_the_metadata(client: Client) -> None:
+    """Fixed upstream? Then ``obedient`` can go."""
+    told = {"retry_backoff_ms": 25, "allow_auto_create_topics": False}
+    for made, name in ((client.consumer(**told), "_cluster"), (client.producer(**told), "_metadata")):
+        in_force = getattr(made, name).config
+        assert {key: in_force[key] for key in told} == {
+            "retry_backoff_ms": 100,
+            "allow_auto_create_topics": True,
+        }
+        assert {key: getattr(obedient(made), name).config[key] for key in told} == told
 
 
 def test_n_a_join_led_to_by_metadata_is_forgotten_between_two_polls(client: Client) -> None:

@@ -14,9 +14,10 @@ import sys
 import urllib.request
 from contextlib import ExitStack
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 
 import pytest
 from support.deployment import compose
@@ -133,7 +134,7 @@ def test_the_pipeline_of_the_compose_file_runs(tmp_path: Path, bootstrap: list[s
             assert {name: process.poll() for name, process in running.items()} == dict.fromkeys(running)
             try:
                 found = [natively.status(name) for name in natively.ports]
-            except (URLError, HTTPError):  # it is starting
+            except (OSError, HTTPException):  # it is starting
                 return False
             return all(each["events"] > 0 and each["model"]["learned"] > 0 for each in found)
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -217,6 +218,8 @@ def test_what_is_produced_again_after_a_broken_chunk(here: Path, prefix: str, bo
 def test_a_person_labels_and_another_one_watches(here: Path) -> None:
     follow = [*COMMAND, "tail", "label-requests", "--from", "0", "--follow", "--json"]
     with serving(here) as served, subprocess.Popen(follow, cwd=here, stdout=subprocess.PIPE) as watching:
+        give_up = threading.Timer(60.0, watching.kill)  # else a line that never comes is waited for
+        give_up.start()
         try:
             run(here, "produce", *TABLE, "--head", "3")
             assert watching.stdout is not None
@@ -232,6 +235,7 @@ def test_a_person_labels_and_another_one_watches(here: Path) -> None:
                 assert "1 labelled" in terminal.screen
             until("the label", lambda: status(served.http)["model"]["learned"] == 1)
         finally:
+            give_up.cancel()
             watching.kill()
         assert served.stop() == 0
 

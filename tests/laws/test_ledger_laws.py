@@ -17,7 +17,8 @@ from support.streams import Step, budgets, decide_all, ignore, never_near, strea
 
 from stream_al.query.coin import TwoCoins
 from stream_al.query.ledger import DAY_MS, TOKEN, Budget, Ledger
-from stream_al.query.policy import POLICIES, Feedback, RankedPolicy, ScoredEvent
+from stream_al.query.policies import POLICIES
+from stream_al.query.policy import Feedback, RankedPolicy, ScoredEvent
 from stream_al.query.state import MARKS, MAX_ENCODED, QueryState, id_hash
 from stream_al.query.window import SIZE, ScoreWindow
 

@@ -8,7 +8,8 @@ from support.messages import START_MS
 from support.streams import ignore, never_near, scores_of
 
 from stream_al.query.ledger import Budget
-from stream_al.query.policy import POLICIES, Feedback, ScoredEvent
+from stream_al.query.policies import POLICIES
+from stream_al.query.policy import Feedback, ScoredEvent
 
 SALTS, EVENTS = 600, 120
 

@@ -25,7 +25,7 @@ from stream_al.log.protocol import TOPICS
 from stream_al.mapping import EventMap
 from stream_al.metrics import FAMILIES
 from stream_al.models.registry import make_model
-from stream_al.query.policy import POLICIES
+from stream_al.query.policies import POLICIES
 from stream_al.query.scores import SCORES
 from stream_al.settings import Settings, TaskSettings
 from stream_al.simulate import Plan

@@ -14,8 +14,9 @@ from stream_al.log.protocol import DEAD_LETTERS, EVENTS, LABEL_REPLIES, LABEL_RE
 from stream_al.models.protocol import OnlineModel
 from stream_al.outputs import OutputWriter
 from stream_al.query.ledger import Budget
-from stream_al.query.policy import POLICIES
+from stream_al.query.policies import POLICIES
 from stream_al.query.scores import SCORES
+from stream_al.query_scores import QueryScores
 from stream_al.ticket import TicketOffice
 from support.centroid import CentroidModel
 from support.messages import CLASSES, START_MS, office, reply, truth_of
@@ -67,7 +68,9 @@ def make_engine(
         event_map=event_map,
     )
     writer = OutputWriter(learner, seed=seed, overlap=budget.overlap, **outputs)
-    return Engine(log, learner, POLICIES[policy](budget, seed), SCORES["margin"], writer, options)
+    return Engine(
+        log, learner, POLICIES[policy](budget, seed), QueryScores(SCORES["margin"], seed), writer, options
+    )
 
 
 def feed(log: Log, events: Iterable[dict[str, Any] | bytes]) -> None:

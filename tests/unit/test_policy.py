@@ -10,7 +10,8 @@ from support.streams import ignore, never_near
 from stream_al.conformance.policy import CHECKS, check_policy
 from stream_al.query.ledger import Budget
 from stream_al.query.listed import ListedPolicy
-from stream_al.query.policy import POLICIES, Feedback, RankedPolicy, ScoredEvent
+from stream_al.query.policies import POLICIES
+from stream_al.query.policy import Feedback, RankedPolicy, ScoredEvent
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
