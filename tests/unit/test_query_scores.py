@@ -1,0 +1,172 @@
+"""A score is the user's own code: it may fail, and the stream goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.engines import (
+    answer,
+    feed,
+    outputs,
+    requests,
+    settle,
+    trained,
+)
+from support.messages import gaussian_events, reply
+
+from stream_al.build import build_engine
+from stream_al.errors import ConfigurationError
+from stream_al.log.memory import MemoryLog
+from stream_al.models.pool import Pool
+from stream_al.query.ledger import Budget
+from stream_al.query.policy import Decision
+from stream_al.query.score_context import ScoreContext
+from stream_al.query.scores import SCORES, margin
+from stream_al.query_scores import QueryScores, try_score
+from stream_al.settings import make_settings
+from stream_al_consumers.board import Board
+from stream_al_consumers.status import status
+
+EVENTS = 400
+
+
+def build(**query: Any) -> None:
+    settings = make_settings({"task": {"labels": ["a", "b"]}, "query": query.pop("query", {}), **query})
+    build_engine(settings, MemoryLog())
+
+
+def raises(context: ScoreContext) -> Any:
+    raise ZeroDivisionError("by design")
+
+
+def half(context: ScoreContext) -> Any:
+    """Score every other event; the rest is no number."""
+    return np.where(np.arange(len(context.probabilities)) % 2, np.nan, 0.5)
+
+
+FAILS_LATER = """
+seen = []
+def score(context):
+    seen.append(context)
+    assert len(seen) < 2, "fails behind the probe"
+    return context.probabilities[:, 0] * 0
+"""
+
+
+# ---- at the start ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(SCORES))
+def test_every_score_starts_with_the_default_model(name: str) -> None:
+    build(query={"score": name})
+
+
+@pytest.mark.parametrize("name", ["vote_entropy", "consensus_kl", "bald"])
+def test_disagreement_needs_members(name: str) -> None:
+    alone = "sklearn:sklearn.naive_bayes.GaussianNB"
+    with pytest.raises(ConfigurationError, match=r"committee:10:"):
+        build(query={"score": name}, model={"name": alone})
+    build(query={"score": name}, model={"name": f"committee:3:{alone}"})
+
+
+@pytest.mark.parametrize(
+    ("score", "says"),
+    [
+        (raises, "ZeroDivisionError: by design"),
+        (half, "expected numbers from 0 to 1"),
+        (lambda context: margin(context)[:2], "expected one number a row"),
+        (lambda context: context.probabilities, "expected one number a row"),
+        (lambda context: 7.0 + margin(context), "expected numbers from 0 to 1"),
+    ],
+)
+def test_a_score_that_shows_its_fault(score: Any, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        try_score("mypkg.mod:score", score, lambda: Pool(2, 0))
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ({"score": "entropie"}, "did you mean 'entropy'"),
+        ({"policy": "splitt"}, "did you mean 'split'"),
+        ({"policy": "nothing like it"}, "expected one of fixed_uncertainty, periodic"),
+    ],
+)
+def test_an_unknown_name_gets_the_nearest(query: dict[str, str], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        build(query=query)
+
+
+@pytest.mark.parametrize(
+    "name", ["committee:1:pool", "committee:10:", "committee:x:pool", "committee:3x0:pool"]
+)
+def test_a_committee_of_no_size(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"expected committee:N:NAME|there is no model"):
+        build(model={"name": name})
+
+
+# ---- later -------------------------------------------------------------------------------------------
+
+
+def decided(score: Any, budget: Budget) -> tuple[QueryScores, list[Decision]]:
+    """Let an engine that has learned something decide a stream by this score."""
+    log, engine = trained(budget=budget, near_duplicates=False)
+    engine.scores = QueryScores(score, 0)
+    feed(log, gaussian_events(EVENTS, seed=5))
+    found: list[Decision] = []
+    for _ in range(20):
+        found += [decision for _, _, decision in engine.tick().decided]
+    assert len(found) == EVENTS
+    return engine.scores, found
+
+
+def test_where_a_score_fails_only_the_floor_asks() -> None:
+    scores, found = decided(raises, Budget(0.2))
+    assert (scores.failures, scores.error) == (EVENTS, "ZeroDivisionError: by design")
+    assert {decision.probability for decision in found} == {0.0}
+    asked = [decision for decision in found if decision.asked]
+    assert asked
+    assert all(decision.floor for decision in asked)
+
+
+def test_rows_that_are_no_number_are_not_chosen() -> None:
+    scores, found = decided(half, Budget(0.2))
+    assert scores.failures == EVENTS // 2
+    assert not any(decision.probability for decision in found[1::2])
+    assert any(decision.probability for decision in found[::2])
+    assert all(decision.score >= 0 for decision in found)
+
+
+def test_everything_is_asked_about_all_the_same_where_the_budget_says_so() -> None:
+    _, found = decided(margin, Budget(1.0, credit=0.0))
+    assert all(decision.asked for decision in found)
+
+
+def test_a_failure_is_in_the_status_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(FAILS_LATER)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = make_settings(
+        {"task": {"labels": ["a", "b"]}, "query": {"score": "mine:score", "budget": 1.0}}
+    )
+    log = MemoryLog()
+    engine = build_engine(settings, log)
+    feed(log, [{"event_id": f"e{i}", "features": {"x": float(i % 2)}} for i in range(8)])
+    settle(engine)
+    for number, request in enumerate(requests(log)):
+        answer(log, [reply(request["ticket"], "ab"[number % 2])])
+    feed(log, [{"event_id": f"f{i}", "features": {"x": float(i % 2)}} for i in range(8)])
+    board = Board(engine, log)
+    for _ in range(4):
+        board.publish(engine.tick())
+    found = status(board.look(), settings)
+    assert found["query_score"] == {
+        "name": "mine:score",
+        "unscored_events": 8,
+        "error": "AssertionError: fails behind the probe",
+    }
+    assert len(outputs(log)["predictions"]) == 16
