@@ -34,9 +34,7 @@ def main(base: str) -> dict[str, float]:
     chance = random.Random(0)
     run = call(f"{base}/status")["events"]  # ids must be new when the example is run twice
     asked = right = 0
-    after = -1
-    while (page := call(f"{base}/v1/predictions?after={after}&max=5000"))["predictions"]:
-        after = page["after"]  # behind what is there already
+    after: dict[int, int] = {}  # how far the predictions of each partition were read
     for batch in range(BATCHES):
         events: list[dict[str, Any]] = [
             {
@@ -46,12 +44,16 @@ def main(base: str) -> dict[str, float]:
             for i in range(BATCH)
         ]
         truth = {event["event_id"]: answer(event["features"]) for event in events}
-        call(f"{base}/v1/events", events)
+        positions = call(f"{base}/v1/events", events)["positions"]
+        # a prediction stands in the partition of its event: 0 on a file, one of several on Kafka
+        place = {event["event_id"]: at["partition"] for event, at in zip(events, positions, strict=True)}
 
         found: dict[str, str | None] = {}
-        while not truth.keys() <= found.keys():
-            page = call(f"{base}/v1/predictions?after={after}&max={BATCH}&wait=10")
-            after = page["after"]
+        while missing := truth.keys() - found.keys():
+            partition = place[min(missing)]
+            start = after.get(partition, -1)
+            page = call(f"{base}/v1/predictions?partition={partition}&after={start}&max=5000&wait=10")
+            after[partition] = page["after"]
             found |= {p["prediction"]["event_id"]: p["prediction"]["label"] for p in page["predictions"]}
         right += sum(found[event_id] == label for event_id, label in truth.items())
 

@@ -6,6 +6,8 @@ is asked for. A table knows nothing of files: :mod:`stream_al.datasets` reads th
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -238,16 +240,22 @@ def doubtful_columns(table: Table) -> list[str]:
         filled = int((table.codes[:, j] >= 0).sum())
         distinct = len(values) - 1
         if filled >= 50 and distinct > filled / 2:
+            as_text = f"name it as free text (--text {shlex.quote(name)}) or " if table.texts is None else ""
             found.append(
-                f"column {name!r} has {distinct} different strings in {filled} rows: name it as free text "
-                f"(--text {name}) or leave it out (--drop {name})"
+                f"column {name!r} has {distinct} different strings in {filled} rows: {as_text}leave it out "
+                f"(--drop {_pattern(name)})"
             )
     for j, name in enumerate(table.number_names):
         column = table.numbers[:, j]
         whole = len(column) >= 50 and bool(np.isfinite(column).all()) and bool((column % 1 == 0).all())
         if whole and bool((np.diff(column) == 1).all()):
-            found.append(f"column {name!r} counts the rows: leave it out (--drop {name})")
+            found.append(f"column {name!r} counts the rows: leave it out (--drop {_pattern(name)})")
     return found
+
+
+def _pattern(name: str) -> str:
+    """Return a column's name as --drop takes it, in a shell: commas separate there, and globs are globs."""
+    return shlex.quote(re.sub(r"[][*?,]", "?", name))
 
 
 def require_two_labels(table: Table) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,8 +12,11 @@ from stream_al.errors import ConfigurationError, LogError
 from stream_al.log.protocol import Log
 from stream_al.log.sqlite import SqliteLog
 from stream_al.settings import Settings, load_settings
+from stream_al_consumers.output import say
 
 DEFAULT_FILE = Path("stream-al.toml")
+QUIET_SECONDS = 3.0
+"""How long brokers may be waited for before that is said."""
 
 
 class OpenLog(Log, Protocol):
@@ -69,6 +74,21 @@ def idle_seconds(settings: Settings) -> float:
     return 0.25 if settings.log.kind == "kafka" else 0.05
 
 
+@contextmanager
+def sign_of_life(settings: Settings) -> Iterator[None]:
+    """Say after some seconds that brokers are still being waited for."""
+    brokers = ", ".join(settings.kafka.bootstrap)
+    timer = threading.Timer(
+        QUIET_SECONDS, say, [f"no answer from {brokers} yet; trying for some seconds more"]
+    )
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def open_log(
     settings: Settings,
     *,
@@ -103,7 +123,8 @@ def open_log(
         from stream_al.log.kafka import KafkaLog
         from stream_al_consumers.kafka_options import kafka_options
 
-        return KafkaLog(kafka_options(settings), member=owner, beat=beat, stopping=stopping)
+        with sign_of_life(settings):
+            return KafkaLog(kafka_options(settings), member=owner, beat=beat, stopping=stopping)
     if terms.kind != "sqlite":
         raise ConfigurationError(
             f'log.kind is "{terms.kind}", which no other process can read and no restart survives; '

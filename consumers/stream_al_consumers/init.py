@@ -186,11 +186,18 @@ def write_configuration(path: Path, text: str) -> Settings:
     return settings
 
 
-def commands(source: Path, label: str, text: str | None, time: str | None, log: str) -> list[str]:
-    """Return what to type next."""
+def commands(
+    source: Path, label: str, text: str | None, time: str | None, log: str, drop: tuple[str, ...] = ()
+) -> list[str]:
+    """Return what to type next, so that the file is read as it was now."""
     columns = "".join(
         f" --{option} {shlex.quote(name)}"
-        for option, name in (("label", label), ("text", text), ("time", time))
+        for option, name in (
+            ("label", label),
+            ("text", text),
+            ("time", time),
+            ("drop", ",".join(drop) or None),
+        )
         if name is not None
     )
     file = shlex.quote(str(source))

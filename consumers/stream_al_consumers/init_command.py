@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from stream_al_consumers.options import HeadOption, JsonOption, LabelOption, TextOption, TimeOption
+from stream_al_consumers.options import (
+    DropOption,
+    HeadOption,
+    JsonOption,
+    LabelOption,
+    TextOption,
+    TimeOption,
+    listed,
+)
 from stream_al_consumers.output import out, print_json, say
 
 
@@ -16,6 +24,7 @@ def init(
     label: LabelOption,
     text: TextOption = None,
     time: TimeOption = None,
+    drop: DropOption = "",
     head: HeadOption = None,
     budget: Annotated[float, typer.Option(help="Labels per event: 0.05 asks 5 % of them.")] = 0.05,
     log: Annotated[
@@ -32,13 +41,13 @@ def init(
 
     if to.exists() and not force:
         raise ConfigurationError(f"{to} exists; use --force to overwrite it, or --out to write elsewhere")
-    table = read_table(source, label=label, text=text, time=time, head=head)
+    table = read_table(source, label=label, text=text, time=time, drop=listed(drop), head=head)
     require_two_labels(table)
     for doubt in doubtful_columns(table):
         say(f"warning: {doubt}")
     found = configuration(table, source, label, budget, log)
     settings = write_configuration(to, found)
-    following = commands(source, label, text, time, log)
+    following = commands(source, label, text, time, log, listed(drop))
     if json:
         task = settings.task
         print_json(

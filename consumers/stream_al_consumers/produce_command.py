@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -23,6 +24,7 @@ from stream_al_consumers.options import (
 from stream_al_consumers.output import out, print_json, progress, say
 
 if TYPE_CHECKING:
+    from stream_al.errors import ConfigurationError
     from stream_al.log.protocol import Log, Record
 
 CHUNK = 500
@@ -56,7 +58,7 @@ def produce(
     """Append a file's rows to the log as events; run again, it goes on where it was stopped.
 
     The log itself says how far an earlier run came, so a kill at any moment loses and doubles nothing; but
-    --again begins at the first row each time.
+    --again begins at the first row each time. Ids that the log holds with other contents are refused.
     """
     from contextlib import closing
     from itertools import chain
@@ -76,6 +78,8 @@ def produce(
     done, name = 0, log_name(settings)
     with closing(open_log(settings, create=True)) as events, progress() as bar:
         held = Held(skip, []) if again else source.held(events, skip)
+        if held.others:
+            raise _other_contents(source, held, file.name, name)
         begin = max(skip, held.end)
         there = begin - skip - len(held.gaps)
         task = bar.add_task("appending events", total=max(0, source.total - begin) + len(held.gaps))
@@ -96,11 +100,13 @@ class Held(NamedTuple):
     """Rows that the log holds: those before ``end`` but for ``gaps``; rows that are skipped do not count.
 
     A chunk is appended before the next one begins, but on Kafka it may be broken off in some partitions
-    only. So all gaps lie within the last chunk.
+    only. So all gaps lie within the last chunk. ``others`` are rows to be appended whose ids the log holds
+    with other contents, one for each id.
     """
 
     end: int
     gaps: list[int]
+    others: tuple[int, ...] = ()
 
 
 class Source(NamedTuple):
@@ -111,18 +117,43 @@ class Source(NamedTuple):
     held: Callable[[Log, int], Held]
 
 
-def _held_rows(log: Log, row_of: Callable[[Record], int | None], skip: int) -> Held:
-    """Return which rows stand in the log where each is unique: its newest records tell."""
+def _other_contents(source: Source, held: Held, file: str, log: str) -> ConfigurationError:
+    """Return the error that keeps events from being predicted, and paid for, twice."""
+    from stream_al.errors import ConfigurationError
+
+    key = source.pair(held.others[0])[0] or b""
+    return ConfigurationError(
+        f"{log} holds {len(held.others)} of the ids in {file} with other contents, {key.decode()!r} for one; "
+        "expected what an earlier run appended, so nothing was appended now; read the same file with the "
+        "same options as then (--text, --drop, …), or use a new log; --again appends all rows once more, and "
+        "each is then predicted and paid for again"
+    )
+
+
+def _held_rows(
+    log: Log,
+    row_of: Callable[[Record], int | None],
+    skip: int,
+    same: Callable[[Record, int], bool] = lambda record, row: True,
+) -> Held:
+    """Return which rows stand in the log where each is unique: its newest records tell.
+
+    ``row_of`` finds a record's row by its id, ``same`` says whether it has the contents of that row.
+    """
     from stream_al.log.protocol import EVENTS
 
-    found, forgotten = set[int](), False
+    found, others, forgotten = set[int](), set[int](), False
     for partition in range(log.partitions(EVENTS)):
         first, end = log.bounds(EVENTS, partition)
         mine = set[int]()
         while end > first:
             start = max(first, end - SCANNED)
-            rows = {row_of(r) for r in log.tail(EVENTS, partition, start, end - start) if r.offset < end}
-            mine |= {row for row in rows if row is not None}
+            for record in log.tail(EVENTS, partition, start, end - start):
+                row = row_of(record) if record.offset < end else None
+                if row is not None and same(record, row):
+                    mine.add(row)
+                elif row is not None and _id(record.value) == record.key:
+                    others.add(row)
             if mine and min(mine) <= max(mine) - CHUNK:
                 break  # in order within a partition: what is older belongs to older chunks
             end = start
@@ -133,7 +164,9 @@ def _held_rows(log: Log, row_of: Callable[[Record], int | None], skip: int) -> H
     oldest = max(skip, newest - CHUNK + 1)
     if forgotten:  # what the log has forgotten is not missing
         oldest = max(oldest, min((row for row in found if row >= oldest), default=oldest))
-    return Held(newest + 1, [row for row in range(oldest, newest) if row not in found])
+    gaps = [row for row in range(oldest, newest) if row not in found]
+    within, behind = set(gaps), max(newest + 1, skip)
+    return Held(newest + 1, gaps, tuple(sorted(row for row in others if row >= behind or row in within)))
 
 
 def _held_lines(log: Log, lines: list[bytes], skip: int) -> Held:
@@ -148,11 +181,16 @@ def _held_lines(log: Log, lines: list[bytes], skip: int) -> Held:
 
     digests = [_digest(line) for line in lines[skip:]]
     wanted, held, complete = Counter(digests), Counter[bytes](), True
+    strangers = _Strangers(lines, skip)
     for partition in range(log.partitions(EVENTS)):
         position = log.bounds(EVENTS, partition)[0]
         complete = complete and position == 0
         while records := log.tail(EVENTS, partition, position, SCANNED):
-            held.update(digest for r in records if (digest := _digest(r.value)) in wanted)
+            for record in records:
+                if (digest := _digest(record.value)) in wanted:
+                    held[digest] += 1
+                else:
+                    strangers.look_at(record, digest)
             position = records[-1].offset + 1
     held &= wanted
     left, end, gaps = held.total(), 0, list[int]()
@@ -167,7 +205,52 @@ def _held_lines(log: Log, lines: list[bytes], skip: int) -> Held:
             gaps.append(n)
         else:
             end = n + 1  # forgotten, as its beginning is
-    return Held(skip + end, [skip + gap for gap in gaps if gap < end])
+    gaps, end = [skip + gap for gap in gaps if gap < end], skip + end
+    return Held(end, gaps, strangers.among([*gaps, *range(end, len(lines))]))
+
+
+class _Strangers:
+    """Ids of a file's lines that the log holds with contents of no line of the file."""
+
+    def __init__(self, lines: list[bytes], skip: int) -> None:
+        self._lines, self._skip = lines, skip
+        self._found = set[bytes]()
+
+    @cached_property
+    def _ids(self) -> set[bytes | None]:
+        """Made when it is needed: where only this file was appended, it never is."""
+        return {_id(line) for line in self._lines[self._skip :]}
+
+    @cached_property
+    def _skipped(self) -> set[bytes]:
+        return {_digest(line) for line in self._lines[: self._skip]}
+
+    def look_at(self, record: Record, digest: bytes) -> None:
+        """Note the id of a record that is no line to be appended; one whose id is not in it says nothing."""
+        key = record.key
+        if key is not None and key in self._ids and digest not in self._skipped and _id(record.value) == key:
+            self._found.add(key)
+
+    def among(self, rows: Iterable[int]) -> tuple[int, ...]:
+        """Return the first of the rows for every id that was found."""
+        if not self._found:
+            return ()
+        first: dict[bytes, int] = {}
+        for row in rows:
+            key = _id(self._lines[row])
+            if key is not None and key in self._found:
+                first.setdefault(key, row)
+        return tuple(first.values())
+
+
+def _id(value: bytes) -> bytes | None:
+    """Return the event's id, which is the key of its record."""
+    import orjson
+
+    try:
+        return str(orjson.loads(value)["event_id"]).encode()
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None  # the engine judges events; a bad one becomes a dead letter
 
 
 def _digest(line: bytes) -> bytes:
@@ -196,25 +279,27 @@ def _rows(
     drop: tuple[str, ...],
     head: int | None,
 ) -> Source:
-    """Return the events of a table, one a row."""
-    from stream_al.datasets import read_table
+    """Return the events of a table, one a row; say which columns look like a mistake."""
+    from stream_al.datasets import doubtful_columns, read_table
 
     table = read_table(file, label=label, text=text, time=time, categorical=categorical, drop=drop, head=head)
+    for doubt in doubtful_columns(table):
+        say(f"warning: {doubt}")
 
     def row_of(record: Record) -> int | None:
-        row = table.row_of(record.key.decode(errors="replace")) if record.key else None
-        return row if row is not None and table.event_json(row) == record.value else None
+        return table.row_of(record.key.decode(errors="replace")) if record.key else None
+
+    def same(record: Record, row: int) -> bool:
+        return table.event_json(row) == record.value
 
     def pair(row: int) -> Pair:
         return f"{table.name}-{row}".encode(), table.event_json(row)
 
-    return Source(table.n, pair, lambda log, skip: _held_rows(log, row_of, skip))
+    return Source(table.n, pair, lambda log, skip: _held_rows(log, row_of, skip, same))
 
 
 def _lines(file: Path, head: int | None) -> Source:
     """Return the lines of a file as they are, each with its event's id as key."""
-    import orjson
-
     from stream_al.errors import DataError
 
     try:
@@ -224,15 +309,9 @@ def _lines(file: Path, head: int | None) -> Source:
     if not lines:
         raise DataError(f"{file} is empty; expected one JSON event a line")
 
-    def key(line: bytes) -> bytes | None:
-        try:
-            return str(orjson.loads(line)["event_id"]).encode()
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            return None  # the engine judges events; a bad one becomes a dead letter
-
     return Source(
         len(lines),
-        lambda i: (key(lines[i]), lines[i]),
+        lambda i: (_id(lines[i]), lines[i]),
         lambda log, skip: _held_lines(log, lines, skip),
     )
 

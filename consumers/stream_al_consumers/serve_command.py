@@ -32,9 +32,15 @@ def serve(
     overrides: dict[str, Any] = {} if port is None else {"http": {"port": port}}
     settings = read_settings(config, log, overrides, serving=True)
     if unconfigured(config):
+        labels = settings.task.labels
         say(
-            "no stream-al.toml: using the defaults; labels are open, so the first answers teach them "
-            "(make a configuration with `stream-al init --from FILE --label COL`)"
+            "no stream-al.toml: using the environment and the defaults; "
+            + (
+                f"labels are {', '.join(labels)} "
+                if labels and not settings.task.open_labels
+                else "labels are open, so the first answers teach them "
+            )
+            + "(make a configuration with `stream-al init --from FILE --label COL`)"
         )
 
     def announce(address: Address) -> None:

@@ -28,7 +28,7 @@ from stream_al.log.protocol import Log
 from stream_al.settings import Settings
 from stream_al_consumers.bases import Bases
 from stream_al_consumers.board import Board, reply_lag
-from stream_al_consumers.configuration import OpenLog, log_name, open_log
+from stream_al_consumers.configuration import OpenLog, log_name, open_log, sign_of_life
 from stream_al_consumers.door import Door, access_token, bind
 from stream_al_consumers.output import progress, say
 from stream_al_consumers.resting import RestingLog
@@ -298,10 +298,14 @@ def check_topics(settings: Settings) -> None:
         Topics or brokers are not as they must be, each with what mends it; or no broker answers.
     """
     # imported here: only Kafka has topics to look at
+    from stream_al.log.kafka_findings import ENOUGH_REPLICAS
     from stream_al.log.kafka_topics import check_topics as look
     from stream_al_consumers.kafka_options import kafka_options
 
-    found = look(kafka_options(settings), settings.log.partitions)
+    with sign_of_life(settings):
+        found = look(kafka_options(settings), settings.log.partitions)
+    if settings.kafka.replication_factor < ENOUGH_REPLICAS:  # as was wanted: said in one line, below
+        found = [each for each in found if not each.expected.startswith(f"at least {ENOUGH_REPLICAS}:")]
     told = {
         severity: [
             f"{finding.subject}: found {finding.found}; expected {finding.expected}; {finding.cure}"
@@ -312,6 +316,12 @@ def check_topics(settings: Settings) -> None:
     }
     if told["error"]:
         raise LogError("\n".join(("the topics cannot be used:", *told["error"])))
+    few = settings.kafka.replication_factor
+    if few < ENOUGH_REPLICAS:
+        say(
+            f"warning: kafka.replication_factor is {few}, for trying out: the restart of a broker may double "
+            "outputs; `stream-al topics check` says more"
+        )
     for line in told["warning"]:
         say(f"warning: {line}")
 

@@ -43,7 +43,9 @@ def simulate(
     budget: Annotated[float, typer.Option(help="Labels per event.")] = 0.05,
     credit: Annotated[float, typer.Option(help="Labels spent ahead at the start, paid back.")] = 20.0,
     policy: Annotated[str, typer.Option(help="ranked, random, periodic, split, …")] = "ranked",
-    score: Annotated[str, typer.Option(help="margin, entropy, bald, expected_model_change, risk, …")] = "margin",
+    score: Annotated[
+        str, typer.Option(help="margin, entropy, bald, expected_model_change, risk, …")
+    ] = "margin",
     model: Annotated[str, typer.Option(help="pool, river:…, sklearn:…, refit:…, mypkg.mod:make")] = "pool",
     delay: Annotated[
         str, typer.Option(help="none, fixed:N, lognormal:MEDIAN,SIGMA; in events, or 5m with --time.")

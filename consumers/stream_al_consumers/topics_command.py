@@ -36,10 +36,14 @@ def topics_create(
 
     from stream_al.log.kafka_topics import check_topics, create_topics
     from stream_al.log.protocol import TOPICS
+    from stream_al_consumers.configuration import sign_of_life
     from stream_al_consumers.kafka_options import kafka_options
 
     options, terms = kafka_options(settings), settings.log
-    made = create_topics(options, terms.partitions, settings.kafka.replication_factor, terms.max_age_seconds)
+    with sign_of_life(settings):
+        made = create_topics(
+            options, terms.partitions, settings.kafka.replication_factor, terms.max_age_seconds
+        )
     existed = [options.topic(name) for name in TOPICS if options.topic(name) not in made]
     if not json:
         for name in made:
@@ -56,9 +60,12 @@ def topics_check(
     settings = _settings(config, partitions)
 
     from stream_al.log.kafka_topics import check_topics
+    from stream_al_consumers.configuration import sign_of_life
     from stream_al_consumers.kafka_options import kafka_options
 
-    _tell(check_topics(kafka_options(settings), settings.log.partitions), json, {})
+    with sign_of_life(settings):
+        found = check_topics(kafka_options(settings), settings.log.partitions)
+    _tell(found, json, {})
 
 
 def _settings(config: Path | None, partitions: int | None, replication_factor: int | None = None) -> Settings:

@@ -84,7 +84,9 @@ def hajek(losses: F64, weights: F64) -> float:
     ----------
     Hájek, J. (1971), comment on Basu, in Foundations of Statistical Inference.
     """
-    return 1.0 - float(weights @ losses) / float(weights.sum()) if len(losses) else math.nan
+    if not len(losses):
+        return math.nan
+    return max(0.0, 1.0 - float(weights @ losses) / float(weights.sum()))  # rounding may pass 1
 
 
 def interval(losses: F64, weights: F64, z: float = Z95) -> Estimate:
