@@ -111,7 +111,7 @@ MUTANTS = (
     Mutant(
         "no full-bucket clause",
         "query/policy.py",
-        "if tokens > terms.full:",
+        "if able and tokens > terms.full:",
         "if tokens < 0:",
         f"{LEDGER}::test_a_full_bucket_asks_everything",
     ),

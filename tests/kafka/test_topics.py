@@ -392,7 +392,8 @@ def test_a_wrong_address_is_one_message(tmp_path: Path, prefix: str, command: st
     started = time.monotonic()
     ran = stream_al(tmp_path, "topics", command)
     assert (ran.returncode, ran.stdout) == (4, "")
-    (message,) = ran.stderr.splitlines()
+    waiting, message = ran.stderr.splitlines()
+    assert waiting.startswith("no answer from 127.0.0.1:1 yet")
     assert message.startswith("error: ")
     assert "no answer from 127.0.0.1:1" in message
     assert "kafka.bootstrap" in message
