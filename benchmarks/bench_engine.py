@@ -32,12 +32,11 @@ from stream_al.log.protocol import EVENTS, LABEL_REPLIES, LABEL_REQUESTS, Log
 from stream_al.log.sqlite import SqliteLog
 from stream_al.models.products import pin_blas_threads
 from stream_al.settings import load_settings
+from stream_al_consumers.service import GC_THRESHOLDS
 
 FEATURES, EVENTS_A_ROUND, ROUNDS, WARM_EVENTS = 30, 10_000, 5, 8_000
 PEER_EVENTS = 300
 """scikit-activeml's loop is slow; its rate does not depend on how long it runs."""
-GC_THRESHOLDS = (20_000, 50, 50)
-"""As in the service: a micro-batch makes many short-lived objects and no cycles."""
 
 
 def make_events(count: int, seed: int) -> tuple[list[bytes], list[bool]]:

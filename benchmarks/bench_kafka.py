@@ -24,7 +24,7 @@ import orjson
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.structs import OffsetAndMetadata
 
-from benchmarks.bench_engine import GC_THRESHOLDS, make_events, make_reply
+from benchmarks.bench_engine import make_events, make_reply
 from stream_al.build import build_engine
 from stream_al.engine import Engine
 from stream_al.log.kafka import KafkaLog
@@ -39,6 +39,7 @@ from stream_al.log.protocol import (
 )
 from stream_al.models.products import pin_blas_threads
 from stream_al.settings import make_settings
+from stream_al_consumers.service import GC_THRESHOLDS
 from tests.kafka.broker import Broker, create_topics
 
 PARTITIONS, A_POLL, A_ROUND, WARM_EVENTS, STEADY_EVENTS = 4, 2_000, 20_000, 8_000, 120_000

@@ -40,6 +40,8 @@ from stream_al.log.protocol import PREDICTIONS
 from tests.kafka.broker import Cluster
 
 EVENTS_A_SECOND = 60.0
+KINDS = ("dynamic", "static")
+"""Of members."""
 PATIENCE_SECONDS = 120.0
 LOOK_SECONDS = 0.1
 CLEANUP_SECONDS = 1.0
@@ -162,7 +164,7 @@ def measure(kills: int, directory: Path) -> tuple[dict[str, Any], list[str]]:
     figures: dict[str, Any] = {}
     failed: list[str] = []
     with Cluster() as cluster:
-        for kind in ("dynamic", "static"):
+        for kind in KINDS:
             name = f"recovery-{kind}"
             group = Group(directory / kind, name, cluster.bootstrap, "2b" * 32, static=kind == "static")
             traffic = Traffic(group, EVENTS_A_SECOND, name)
@@ -191,9 +193,10 @@ def _measured(cluster: Cluster, group: Group, kills: int) -> dict[str, Any]:
         figures[f"{name}, {kind}"] = _spread(stage())
         print(kind, name, figures[f"{name}, {kind}"], file=sys.stderr, flush=True)
     silences = broker_kills(cluster, group, half)
-    figures[f"broker killed, silence of the group, {kind}"] = _spread([of_group for of_group, _ in silences])
-    figures[f"broker killed, silence of a replica, {kind}"] = _spread([of_one for _, of_one in silences])
-    print(kind, "broker killed", figures, file=sys.stderr, flush=True)
+    for whose, seconds in zip(("the group", "a replica"), zip(*silences, strict=True), strict=True):
+        name = f"broker killed, silence of {whose}"
+        figures[f"{name}, {kind}"] = _spread(seconds)
+        print(kind, name, figures[f"{name}, {kind}"], file=sys.stderr, flush=True)
     return figures
 
 
@@ -210,15 +213,11 @@ def _spread(seconds: Sequence[float]) -> dict[str, float]:
 def _exceeded(figures: dict[str, Any], transaction_seconds: float) -> list[str]:
     outside = SESSION_SECONDS + 2.0
     inside = max(outside, transaction_seconds + CLEANUP_SECONDS + 2.0)
-    bounds = {
-        ("restart to first commit, static", "median"): STATIC_RESTART_SECONDS,
-        **{
-            (f"broker killed, silence of the group, {kind}", "max"): SILENCE_SECONDS
-            for kind in ("dynamic", "static")
-        },
-        **{(f"taken over, killed outside, {kind}", "max"): outside for kind in ("dynamic", "static")},
-        **{(f"taken over, killed inside, {kind}", "max"): inside for kind in ("dynamic", "static")},
-    }
+    bounds = {("restart to first commit, static", "median"): STATIC_RESTART_SECONDS}
+    for kind in KINDS:
+        bounds[f"broker killed, silence of the group, {kind}", "max"] = SILENCE_SECONDS
+        bounds[f"taken over, killed outside, {kind}", "max"] = outside
+        bounds[f"taken over, killed inside, {kind}", "max"] = inside
     return [
         f"{name}: {which} {figures[name][which]} s; expected at most {bound:g} s"
         for (name, which), bound in bounds.items()

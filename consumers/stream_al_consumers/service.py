@@ -299,14 +299,15 @@ def check_topics(settings: Settings) -> None:
         Topics or brokers are not as they must be, each with what mends it; or no broker answers.
     """
     # imported here: only Kafka has topics to look at
-    from stream_al.log.kafka_findings import ENOUGH_REPLICAS
+    from stream_al.log.kafka_findings import ENOUGH_REPLICAS, MORE_COPIES
     from stream_al.log.kafka_topics import check_topics as look
     from stream_al_consumers.kafka_options import kafka_options
 
     with sign_of_life(settings):
         found = look(kafka_options(settings), settings.log.partitions)
-    if settings.kafka.replication_factor < ENOUGH_REPLICAS:  # as was wanted: said in one line, below
-        found = [each for each in found if not each.expected.startswith(f"at least {ENOUGH_REPLICAS}:")]
+    few = settings.kafka.replication_factor < ENOUGH_REPLICAS
+    if few:  # as was wanted: said in one line, below
+        found = [each for each in found if each.expected != MORE_COPIES]
     told = {
         severity: [
             f"{finding.subject}: found {finding.found}; expected {finding.expected}; {finding.cure}"
@@ -317,11 +318,10 @@ def check_topics(settings: Settings) -> None:
     }
     if told["error"]:
         raise LogError("\n".join(("the topics cannot be used:", *told["error"])))
-    few = settings.kafka.replication_factor
-    if few < ENOUGH_REPLICAS:
+    if few:
         say(
-            f"warning: kafka.replication_factor is {few}, for trying out: the restart of a broker may double "
-            "outputs; `stream-al topics check` says more"
+            f"warning: kafka.replication_factor is {settings.kafka.replication_factor}, for trying out: the "
+            "restart of a broker may double outputs; `stream-al topics check` says more"
         )
     for line in told["warning"]:
         say(f"warning: {line}")

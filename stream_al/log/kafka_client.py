@@ -59,7 +59,6 @@ class KafkaClient:
         self._consumers: dict[str, KafkaConsumer] = {}
         self._readers: dict[str, _Reader] = {}
         self._counts: dict[str, int] = {}
-        self._followed = 0
         self._answer_ms = int(1000 * options.answer_seconds)
         try:
             with explained(options, "connecting"):
@@ -104,12 +103,9 @@ class KafkaClient:
         if max_records <= 0:
             return []
         with explained(self.options, f"reading {place.topic}"):
-            follows = topic == LABEL_REPLIES and from_offset >= self._followed
+            follows = topic == LABEL_REPLIES and self._reader(FOLLOWING).is_ahead(from_offset)
             reader = self._reader(FOLLOWING if follows else SCANNING)
-            found = reader.take(topic, place, from_offset, max_records)
-            if follows:
-                self._followed = found[-1].offset + 1 if found else from_offset
-            return found
+            return reader.take(topic, place, from_offset, max_records)
 
     def _reader(self, purpose: str) -> _Reader:
         if purpose not in self._readers:
@@ -221,6 +217,10 @@ class _Reader:
         self._beat = beat
         self._place: TopicPartition | None = None
         self._next = -1
+
+    def is_ahead(self, offset: int) -> bool:
+        """Return whether an offset is not behind what was read last; after an error nothing was."""
+        return offset >= self._next
 
     def take(self, topic: str, place: TopicPartition, from_offset: int, max_records: int) -> list[Record]:
         """Return committed records from an offset on: so many, or as many as there are."""

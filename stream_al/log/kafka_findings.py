@@ -26,6 +26,8 @@ from stream_al.query.state import MAX_ENCODED
 
 OLDEST_BROKER = (3, 7)
 ENOUGH_REPLICAS = 3
+MORE_COPIES = f"at least {ENOUGH_REPLICAS}: with fewer, the restart of a broker may double outputs"
+"""What is expected where topics have too few copies."""
 """With fewer, a broker that restarts may complete a transaction without its markers."""
 
 KEPT = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
@@ -164,7 +166,6 @@ def _topic_configs(options: KafkaOptions, topics: Mapping[str, Topic]) -> Iterat
 def _replication(
     options: KafkaOptions, topics: Mapping[str, Topic], brokers: Mapping[int, Broker]
 ) -> Iterator[Finding]:
-    expected = f"at least {ENOUGH_REPLICAS}: with fewer, the restart of a broker may double outputs"
     enlarge = _tool(
         options, "kafka-reassign-partitions.sh", "--reassignment-json-file", "replicas.json", "--execute"
     )
@@ -176,12 +177,12 @@ def _replication(
         if topic.replicas < ENOUGH_REPLICAS:
             few[topic.replicas].append(options.topic(name))
     for replicas, names in few.items():
-        yield Finding("warning", f"replicas of {', '.join(names)}", str(replicas), expected, enlarge)
+        yield Finding("warning", f"replicas of {', '.join(names)}", str(replicas), MORE_COPIES, enlarge)
     for key in ("transaction.state.log.replication.factor", "offsets.topic.replication.factor"):
         for value, who in _grouped(brokers, key):
             if value < ENOUGH_REPLICAS:
                 cure = f"before the first start of a service: {_property(key, ENOUGH_REPLICAS, who)}"
-                yield Finding("warning", f"{key} of {who}", str(value), expected, cure)
+                yield Finding("warning", f"{key} of {who}", str(value), MORE_COPIES, cure)
 
 
 def _brokers(options: KafkaOptions, brokers: Mapping[int, Broker]) -> Iterator[Finding]:

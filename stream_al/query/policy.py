@@ -211,12 +211,12 @@ class RankedPolicy:
         recent = set(s.recent)
         decisions: list[Decision] = []
         floor_coins, query_coins = self._coins([event.event_id for event in events])
-        ranks = self._ranks(window, [max(0, event.score) for event in events])
+        scores = [max(0, event.score) for event in events]
+        ranks = self._ranks(window, scores)
         chance, until = self._chance(s, window, feedback)
         asking = feedback.chosen_asks and feedback.floor_asks
-        rows = zip(events, ranks, floor_coins, query_coins, strict=True)
-        for i, ((event_id, timestamp_ms, score), rank, floor_coin, query_coin) in enumerate(rows):
-            u = max(0, score)
+        rows = zip(events, scores, ranks, floor_coins, query_coins, strict=True)
+        for i, ((event_id, timestamp_ms, given), score, rank, floor_coin, query_coin) in enumerate(rows):
             now = s.advance(timestamp_ms)
             s.events += 1
             ledger.earn(income, limit)
@@ -226,12 +226,12 @@ class RankedPolicy:
                 chance, until = self._chance(s, window, feedback)
             tokens = ledger.tokens
             payable = tokens >= terms.cost and (terms.cap is None or ledger.day_asked < terms.cap)
-            able = payable and asking and score != UNSCORED
+            able = payable and asking and given != UNSCORED
             rate = 0.0
             if able and tokens >= terms.reserve:
                 fill = tokens * terms.tilt
                 rate = terms.chosen * min(4.0, max(0.25, fill * fill))
-            p = chance(s.events, u, rank, query_coin, rate)
+            p = chance(s.events, score, rank, query_coin, rate)
             if able and tokens > terms.full:
                 p = 1.0
             hit = floor_coin < terms.floor
@@ -253,7 +253,7 @@ class RankedPolicy:
                 asked(i)
                 chance, until = self._chance(s, window, feedback)
             decisions.append(
-                _decision((ask, u, rank, p, tokens / TOKEN, floor, propensity, duplicate, now, blocked))
+                _decision((ask, score, rank, p, tokens / TOKEN, floor, propensity, duplicate, now, blocked))
             )
         return s, decisions
 

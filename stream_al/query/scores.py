@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_al.query.coin import Coin
-from stream_al.query.committee_scores import bald, consensus_kl, vote_entropy
+from stream_al.query.committee_scores import bald, consensus_kl, entropy_of, vote_entropy
 from stream_al.query.score_context import Score, ScoreContext
 
 __all__ = [
@@ -56,8 +56,7 @@ def entropy(context: ScoreContext) -> F64:
     k = p.shape[1]
     if k < 2:
         return np.zeros(len(p))
-    bits: F64 = -(p * np.log(np.maximum(p, 1e-300))).sum(axis=1)
-    return bits / float(np.log(k))
+    return entropy_of(p) / float(np.log(k))
 
 
 def random(context: ScoreContext) -> F64:

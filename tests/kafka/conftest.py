@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kafka.broker import Cluster, NoKafka, external_bootstrap
+from tests.kafka.broker import Broker, Cluster, NoKafka, external_bootstrap
 from tests.kafka.shared import Addresses, shared_broker
 
 
@@ -38,6 +38,13 @@ def bootstrap(request: pytest.FixtureRequest) -> list[str]:
 def prefix() -> str:
     """A prefix that no other test has, for topics, consumer groups and transactional ids: ``t7f3a91c2.``."""
     return f"t{secrets.token_hex(4)}."
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker for the tests of one module, which may pause it; let it go on afterwards."""
+    with Broker(folder=tmp_path_factory.mktemp("own")) as broker:
+        yield broker
 
 
 @pytest.fixture(scope="module")

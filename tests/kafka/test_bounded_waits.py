@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -25,12 +24,6 @@ def keep_polling(member: KafkaLog) -> None:
     deadline = time.monotonic() + 3 * PATIENCE_SECONDS
     while time.monotonic() < deadline:
         member.poll(10, 0.05)
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with Broker(folder=tmp_path_factory.mktemp("own")) as broker:
-        yield broker
 
 
 @pytest.mark.slow

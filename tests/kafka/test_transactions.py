@@ -196,12 +196,6 @@ def test_a_topic_that_vanished(bootstrap: list[str], prefix: str) -> None:
 # A broker that falls silent: one of our own, for the shared one must not be paused.
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with Broker(folder=tmp_path_factory.mktemp("own")) as broker:
-        yield broker
-
-
 def silent(scene: Scene) -> None:
     assert scene.broker is not None
     scene.broker.pause()
