@@ -346,8 +346,7 @@ class Learner:
             # a warm start: imported rows are all that is known of the scale until events flow
             self.scaler.observe(x.dense[0], 1.0)
         if self.model.fitted:
-            padded = self.columns.inputs([encoded], self.scaler, pad=True)
-            self.temperature.observe(self._probabilities(padded)[0], y)
+            self.temperature.observe(self._probabilities(x)[0], y)
         self.model.learn(x, y, weight)
         self.learned_by_class[y] += 1
         self._chain = blake2b(

@@ -57,16 +57,6 @@ class GaussianBayes:
         self._mean, self._scale = np.pad(self._mean, wider), np.pad(self._scale, wider, constant_values=1.0)
         self._prepare()
 
-    def _statistics(self) -> tuple[F64, F64]:
-        """Return the means and summed squared deviations (size, classes, d) in standardised units."""
-        counts = self._counts[:, :, None]
-        mean = self._sums / np.maximum(counts, 1e-9)
-        spread = np.maximum(self._squares - counts * mean * mean, 0.0) / self._scale**2
-        shift = np.zeros_like(self._mean)
-        shift[: len(self._origin)] = self._origin - self._mean[: len(self._origin)]
-        mean = np.where(counts > 0, (mean + shift) / self._scale, 0.0)
-        return mean, spread
-
     def _prepare(self) -> None:
         """Turn the sums into coefficients of z, of z^2, and a constant.
 
@@ -74,15 +64,23 @@ class GaussianBayes:
         towards that over all classes. Differences of classes are all that matters, so the mean over
         classes (or class 0, of two) is taken off: single precision has less to carry.
         """
-        mean, spread = self._statistics()
         counts, total = self._counts[:, :, None], self._counts.sum(1, keepdims=True)
-        pooled = (spread.sum(1) + 1.0) / (total + 1.0)
-        variance = (spread + PRIOR_ANSWERS * pooled[:, None]) / (counts + PRIOR_ANSWERS) + VARIANCE_FLOOR
-        mean *= counts / (counts + SHRINK)
+        known = np.maximum(counts, 1e-9)
+        mean = self._sums / known
+        spread = self._squares - counts * mean * mean
+        np.maximum(spread, 0.0, out=spread)
+        spread /= self._scale * self._scale
+        mean[:, :, : len(self._origin)] += self._origin - self._mean[: len(self._origin)]
+        mean /= self._scale
+        mean *= counts / (counts + SHRINK)  # 0 for a class without answers
+        pooled = (spread.sum(1, keepdims=True) + 1.0) / (total[:, :, None] + 1.0)
+        variance = (spread + PRIOR_ANSWERS * pooled) / (counts + PRIOR_ANSWERS)
+        variance += VARIANCE_FLOOR
         linear = mean / variance
-        prior = np.log((self._counts + 1.0) / (total + len(self._seen)))
-        constant = prior - 0.5 * (np.log(variance) + mean * linear).sum(2)
-        if self._seen.any():
+        mean *= linear
+        mean += np.log(variance)
+        constant = np.log((self._counts + 1.0) / (total + len(self._seen))) - 0.5 * mean.sum(2)
+        if not self._seen.all() and self._seen.any():
             constant[:, ~self._seen] = -np.inf  # never seen: ruled out here; other experts may differ
         both = np.concatenate([linear, -0.5 / variance], axis=2)
         if len(self._seen) == 2:

@@ -85,13 +85,16 @@ class KernelPair:
         waiting = np.zeros((2, self._new, width(self._classes)), dtype=np.float32)
         start = align(np.concatenate([self._coefficients, waiting], axis=1), n)
         e = _gaussian(z)
+        gram = np.empty_like(e)
         for i, scale in enumerate(SCALES):
-            gram = np.float32(scale) * (e + np.float32(BIAS))
+            if i:
+                np.square(e, out=e)
+                np.square(e, out=e)
+            np.multiply(e, np.float32(scale), out=gram)
+            gram += np.float32(scale * BIAS)
             fitted = fit_dual(gram, labels, weights, self._classes, start[i])
             if fitted is not None:  # else the coefficients so far go on
                 start[i] = fitted
-            np.square(e, out=e)
-            np.square(e, out=e)
         self._centres, self._coefficients, self._new = z, start, 0
         self._prepare()
 
@@ -114,12 +117,11 @@ class KernelPair:
 
 def _gaussian(z: F32) -> F32:
     """Return ``exp(-|z_i - z_j|^2 / 2d)`` (n, n)."""
-    square = (z * z).sum(1)
-    distance = z @ z.T
-    distance *= -2
-    distance += square[:, None]
-    distance += square
-    np.maximum(distance, 0, out=distance)
-    distance *= np.float32(-0.5 / max(1, z.shape[1]))
-    e: F32 = np.exp(distance, out=distance)
+    z = z * np.float32(max(1, z.shape[1]) ** -0.5)
+    half = (z * z).sum(1) * np.float32(0.5)
+    exponent = z @ z.T
+    exponent -= half[:, None]
+    exponent -= half
+    np.minimum(exponent, 0, out=exponent)
+    e: F32 = np.exp(exponent, out=exponent)
     return e

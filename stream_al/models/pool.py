@@ -203,6 +203,7 @@ class Pool:
         self._learned = 0
         self._groups: dict[str, Group] = {}
         self._mixture = FixedShare()
+        self._said: tuple[Inputs, F64] | None = None
 
     @property
     def classes(self) -> int:
@@ -224,15 +225,23 @@ class Pool:
         if classes <= self._classes:
             return
         self._classes = classes
+        self._said = None
         for group in self._groups.values():
             group.grow(classes)
 
     def members(self, batch: Inputs) -> F64 | None:
-        """Return the experts' probabilities (experts, m, classes); None before the first answer."""
+        """Return the experts' probabilities (experts, m, classes); None before the first answer.
+
+        What was said of the last batch is kept: a committee's score asks for it again, and so does the
+        answer that was judged just before it is learned.
+        """
         if not self._groups:
             return None
-        logits = [group.logits(batch) for group in self._groups.values()]
-        return probabilities(logits[0] if len(logits) == 1 else np.concatenate(logits), self._classes)
+        if self._said is None or self._said[0] is not batch:
+            logits = [group.logits(batch) for group in self._groups.values()]
+            joined = logits[0] if len(logits) == 1 else np.concatenate(logits)
+            self._said = batch, probabilities(joined, self._classes)
+        return self._said[1]
 
     def predict_proba(self, batch: Inputs) -> F64:
         """Return probabilities (m, classes); uniform before the first answer."""
@@ -246,13 +255,12 @@ class Pool:
         self._learned += 1
         self._join(x)
         weight = bounded(weight)
+        members = self.members(x)
+        if members is not None:
+            self._mixture.update(members[:, 0, y], weight)
+        self._said = None
         for group in self._groups.values():
             group.widen(x)
-        members = self.members(x)
-        if members is None:
-            return
-        self._mixture.update(members[:, 0, y], weight)
-        for group in self._groups.values():
             group.learn(x, y, weight)
 
     def _join(self, x: Inputs) -> None:
@@ -260,9 +268,11 @@ class Pool:
         columns = x.dense.shape[1]
         if "dense" not in self._groups and columns:
             self._groups["dense"] = DenseGroup(self._classes, columns, self._seed)
+            self._said = None
             self._mixture.join(DenseGroup.size)
         if "words" not in self._groups and x.words is not None:
             self._groups["words"] = WordGroup(self._classes, x.words.bits)
+            self._said = None
             self._mixture.join(WordGroup.size)
 
     def observe(self, x: Inputs, weight: float) -> None:
@@ -284,6 +294,7 @@ class Pool:
         """Take over what :meth:`dump` of a pool with the same seed returned."""
         self._classes = int(state["pool.classes"])
         self._learned = int(state["pool.learned"])
+        self._said = None
         self._mixture.weights = state["pool.weights"].copy()
         self._groups = {}
         for name in state["pool.groups"].tolist():

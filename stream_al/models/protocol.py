@@ -44,7 +44,7 @@ class OnlineModel(Protocol):
         Parameters
         ----------
         batch : Inputs
-            ``m`` padded rows.
+            ``m`` padded rows, or the one row of an answer that is about to be learned.
 
         Returns
         -------
