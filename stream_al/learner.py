@@ -24,8 +24,8 @@ from stream_al.errors import InvalidMessage, InvalidTicket
 from stream_al.log.protocol import Record
 from stream_al.models.inputs import Inputs
 from stream_al.models.protocol import OnlineModel
+from stream_al.models.recalibration import Recalibration
 from stream_al.models.scaler import Scaler
-from stream_al.models.temperature import Temperature
 from stream_al.query.policy import Feedback
 from stream_al.query.state import HOUR_MS, advanced
 from stream_al.ticket import Ticket, TicketOffice
@@ -102,7 +102,7 @@ class PartitionFeedback:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A scored micro-batch: ``probabilities`` (m, k) as the rule sees them, ``shown`` tempered."""
+    """A scored micro-batch: ``probabilities`` (m, k) as the rule sees them, ``shown`` recalibrated."""
 
     inputs: Inputs
     probabilities: F64
@@ -150,7 +150,7 @@ class Learner:
         self._last_record = ""
         self.columns = Columns(options.column_limit, options.encoding.bits)
         self.scaler = Scaler(options.scale_memory)
-        self.temperature = Temperature()
+        self.recalibration = Recalibration()
         self.ballots = BallotBox(options.accepted_for_ms)
         self.book = AnswerBook()
         self.partitions: dict[int, PartitionFeedback] = {}
@@ -318,7 +318,8 @@ class Learner:
         self.answers_by_class[y] += 1
         if self._on_label:
             self._on_label(ticket, verdict.label, verdict.weight)
-        self._learn(from_message(ticket.input), y, ticket.weight * verdict.weight)
+        weight = ticket.weight * verdict.weight
+        self._learn(from_message(ticket.input), y, weight, ticket.propensity)
 
     def _organic(self, reply: LabelReply) -> None:
         if reply.label is None or reply.event is None:
@@ -338,15 +339,15 @@ class Learner:
         self.outcomes["organic"] += 1
         self._learn(encode(event, self.options.encoding), y, event.weight)
 
-    def _learn(self, encoded: EncodedInput, y: int, weight: float) -> None:
+    def _learn(self, encoded: EncodedInput, y: int, weight: float, propensity: float = 1.0) -> None:
         """Learn one label: the only place where the model does."""
         self._register(encoded)
         x = self.columns.inputs([encoded], self.scaler, pad=False)
         if not self.samples:
             # a warm start: imported rows are all that is known of the scale until events flow
             self.scaler.observe(x.dense[0], 1.0)
-        if self.model.fitted:
-            self.temperature.observe(self._probabilities(x)[0], y)
+        if self.model.fitted and self.learned_by_class[y]:  # of a class just met the model could say nothing
+            self.recalibration.observe(self._probabilities(x)[0], y, propensity)
         self.model.learn(x, y, weight)
         self.learned_by_class[y] += 1
         self._chain = blake2b(
@@ -387,7 +388,7 @@ class Learner:
         """Return probabilities of a micro-batch at this position; padded rows mean nothing."""
         inputs = self.columns.inputs(batch, self.scaler, pad=True)
         raw = self._probabilities(inputs)
-        return Scored(inputs, raw, self.temperature.apply(raw), self.model.fitted)
+        return Scored(inputs, raw, self.recalibration.apply(raw), self.model.fitted)
 
     def _probabilities(self, inputs: Inputs) -> F64:
         if not self.model.fitted:
@@ -473,7 +474,7 @@ class Learner:
         self.book.load(facts["book"])
         self._chain = bytes.fromhex(facts["chain"])
         self._probes = [from_message(probe) for probe in facts["probes"]]
-        self.temperature.losses, self.temperature.value = arrays["temperature"].copy(), facts["temperature"]
+        self.recalibration.load(_part(arrays, "shown."))
         self.scaler.load(_part(arrays, "scaler."))
         self.model.grow(len(self.labels))
         self.model.load(_part(arrays, "model."))
@@ -498,14 +499,13 @@ class Learner:
             "open": {request.hex(): self.office.issue(ticket) for request, ticket in self._open.items()},
             "chain": self._chain.hex(),
             "probes": [probe.to_message() for probe in self._probes],
-            "temperature": self.temperature.value,
         }
 
     def _arrays(self) -> dict[str, NDArray[Any]] | None:
         model = self.model.dump()
         if model is None:
             return None
-        arrays: dict[str, NDArray[Any]] = {"temperature": self.temperature.losses}
+        arrays = {f"shown.{name}": array for name, array in self.recalibration.dump().items()}
         arrays.update({f"scaler.{name}": array for name, array in self.scaler.dump().items()})
         arrays.update({f"model.{name}": array for name, array in model.items()})
         return arrays

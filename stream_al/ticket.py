@@ -54,7 +54,7 @@ class Ticket:
     served : str or None
         Label predicted when the event passed; what the estimates judge.
     confidence : float
-        Its tempered probability.
+        Its recalibrated probability.
     propensity : float
         Probability, given all that came before, that this event was asked.
     channel : {"floor", "chosen"}

@@ -1,9 +1,10 @@
 """Experts 1 and 2 of the pool: kernel logistic regression on the last answers, at two bandwidths.
 
-    k1(z, c) = 10 (e + 0.3),   k2(z, c) = 6 (e^4 + 0.3),   e = exp(-|z - c|^2 / 2d)
+    k1(z, c) = 10 (e + 0.3),   k2(z, c) = 6 (e^4 + 0.3),   e = exp(-sum_j r_j (z_j - c_j)^2 / 2d)
 
-``e^4`` is the Gaussian of half the bandwidth, so both share one matrix of distances. Between two
-refits new answers wait: steps in between did not pay.
+``e^4`` is the Gaussian of half the bandwidth, so both share one matrix of distances. Each column counts by
+its relevance r_j, measured anew at every refit (:mod:`stream_al.models.relevance`). Between two refits new
+answers wait: steps in between did not pay.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from stream_al.models.dual import align, fit_dual, refit_due
 from stream_al.models.expert import Answer, Arrays, product
+from stream_al.models.relevance import relevance
 from stream_al.models.softmax import F32, widen, width
 
 SCALES = (10.0, 6.0)
@@ -35,6 +37,7 @@ class KernelPair:
     def __init__(self, classes: int, columns: int) -> None:
         self._classes = classes
         self._new = 0
+        self._stretch: F32 = np.ones(columns, dtype=np.float32)  # sqrt(r); the centres are stretched
         self._centres: F32 = np.zeros((0, columns), dtype=np.float32)
         self._coefficients: F32 = np.zeros((2, 0, width(classes)), dtype=np.float32)
         self._prepare()
@@ -46,6 +49,7 @@ class KernelPair:
         new = columns - self._centres.shape[1]
         if new > 0:
             self._centres = np.pad(self._centres, ((0, 0), (0, new)))
+            self._stretch = np.pad(self._stretch, (0, new), constant_values=1.0)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -63,6 +67,7 @@ class KernelPair:
         result = np.zeros((2, len(z), width(self._classes)), dtype=np.float32)
         if not len(self._centres):
             return result
+        z = z * self._stretch
         e = product(z, self._right)
         e -= self._square
         e -= (z * z).sum(1, keepdims=True) * self._inverse
@@ -82,6 +87,9 @@ class KernelPair:
             return
         z = answer.scaler.transform(memory.rows).astype(np.float32)
         labels, weights = memory.labels, memory.weights.astype(np.float32)
+        members = (labels[:, None] == np.arange(self._classes)) * weights[:, None]
+        stretch = np.sqrt(relevance(z, members))
+        z *= stretch
         waiting = np.zeros((2, self._new, width(self._classes)), dtype=np.float32)
         start = align(np.concatenate([self._coefficients, waiting], axis=1), n)
         e = _gaussian(z)
@@ -95,13 +103,14 @@ class KernelPair:
             fitted = fit_dual(gram, labels, weights, self._classes, start[i])
             if fitted is not None:  # else the coefficients so far go on
                 start[i] = fitted
-        self._centres, self._coefficients, self._new = z, start, 0
+        self._stretch, self._centres, self._coefficients, self._new = stretch, z, start, 0
         self._prepare()
 
     def dump(self) -> Arrays:
         """Return the whole state."""
         return {
             "new": np.array(self._new),
+            "stretch": self._stretch.copy(),
             "centres": self._centres.copy(),
             "coefficients": self._coefficients.copy(),
         }
@@ -110,6 +119,7 @@ class KernelPair:
         """Take over what :meth:`dump` returned."""
         self._classes = classes
         self._new = int(state["new"])
+        self._stretch = state["stretch"].copy()
         self._centres = state["centres"].copy()
         self._coefficients = state["coefficients"].copy()
         self._prepare()

@@ -21,7 +21,7 @@ class ScoreContext:
     Attributes
     ----------
     probabilities : (m, k) float64
-        Untempered probabilities of the model.
+        Probabilities as the model gives them, before recalibration.
     ids : sequence of str
         Ids of the events; shorter than m by the padding.
     inputs : Inputs

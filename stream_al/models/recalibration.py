@@ -1,0 +1,130 @@
+"""The probabilities that people see: recalibrated by one slope, and a bias a class, learned from answers.
+
+    shown_c  is proportional to  exp(slope * log p_c + bias_c)
+
+A slope of 1/T is temperature scaling, slope and biases are its "bias-corrected" form (C. Guo et al., "On
+calibration of modern neural networks", ICML 2017; A. Alexandari et al., "Maximum likelihood with
+bias-corrected calibration is hard-to-beat at label shift adaptation", ICML 2020), here made online. They
+minimise the log-loss of the last answers, each judged before it was learned, with a prior at the identity.
+Answers were chosen, the uncertain ones more often, so each counts by the square root of 1/propensity: half
+way (on a log scale) between all alike, which is biased, and 1/propensity, which is noisy; measured best of
+the three. The query rule never sees recalibrated values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+SIZE = 300
+HALF_LIFE = 150.0
+"""Answers after which one counts for half."""
+HEAVIEST = 20.0
+"""1/propensity is cut here."""
+SLOPE_PRIOR, BIAS_PRIOR = 30.0, 100.0
+"""Curvature of the priors, in units of answers."""
+BIAS_FROM = 50
+"""Below so many answers there are no biases."""
+EVERY = 5
+"""Answers between two fits."""
+STEPS = 3
+"""Newton steps a fit, warm from the last."""
+FLATTEST, STEEPEST, FARTHEST = 0.2, 2.0, 2.0
+SMALLEST = 1e-6
+
+
+class Recalibration:
+    """Slope and biases, and the answers they were learned from.
+
+    Attributes
+    ----------
+    slope : float
+        Within [0.2, 2]; 1 without evidence.
+    bias : (k,) float64
+        Of mean 0, within [-2, 2]; 0 without evidence.
+    """
+
+    def __init__(self) -> None:
+        self.slope = 1.0
+        self.bias: F64 = np.zeros(0)
+        self._judged = 0
+        self._logs: F64 = np.zeros((0, 0))
+        self._labels = np.zeros(0, dtype=np.int64)
+        self._weights: F64 = np.zeros(0)
+
+    def observe(self, probabilities: F64, y: int, propensity: float) -> None:
+        """Learn from one answer.
+
+        Parameters
+        ----------
+        probabilities : (k,) float64
+            What the model said before it learned the answer; k never shrinks.
+        y : int
+            The answer.
+        propensity : float
+            With which probability the event was asked; 1 for a label that nobody asked for.
+        """
+        logs = np.log(np.maximum(probabilities, SMALLEST))
+        more = len(logs) - len(self.bias)
+        if more:
+            self.bias = np.pad(self.bias, (0, more))
+            self._logs = np.pad(self._logs, ((0, 0), (0, more)), constant_values=np.log(SMALLEST))
+        self._logs = np.concatenate([self._logs[1 - SIZE :], logs[None]])
+        self._labels = np.append(self._labels[1 - SIZE :], y)
+        weight = min(1.0 / propensity, HEAVIEST) ** 0.5
+        self._weights = np.append(self._weights[1 - SIZE :], weight)
+        self._judged += 1
+        if self._judged % EVERY == 0 and len(logs) > 1:
+            self._fit()
+
+    def _fit(self) -> None:
+        """Make diagonal Newton steps."""
+        x, n = self._logs, len(self._labels)
+        weights = self._weights / self._weights.mean() * 0.5 ** (np.arange(n - 1, -1, -1.0) / HALF_LIFE)
+        truth = self._labels[:, None] == np.arange(x.shape[1])
+        slope, bias = self.slope, self.bias
+        for _ in range(STEPS):
+            proba = _softmax(slope * x + bias)
+            residual = (proba - truth) * weights[:, None]
+            mean = (proba * x).sum(1)
+            curvature = float((weights * ((proba * x * x).sum(1) - mean * mean)).sum()) + SLOPE_PRIOR
+            gradient = float((residual * x).sum()) + SLOPE_PRIOR * (slope - 1.0)
+            slope = min(STEEPEST, max(FLATTEST, slope - gradient / curvature))
+            if n >= BIAS_FROM:
+                steepness = (weights[:, None] * proba * (1.0 - proba)).sum(0) + BIAS_PRIOR
+                bias = bias - (residual.sum(0) + BIAS_PRIOR * bias) / steepness
+                bias = np.clip(bias - bias.mean(), -FARTHEST, FARTHEST)
+        self.slope, self.bias = slope, bias
+
+    def apply(self, probabilities: F64) -> F64:
+        """Return recalibrated probabilities (m, k); the very same ones without evidence."""
+        if self._judged < EVERY or not probabilities.shape[1]:
+            return probabilities
+        bias = np.pad(self.bias, (0, probabilities.shape[1] - len(self.bias)))
+        return _softmax(self.slope * np.log(np.maximum(probabilities, SMALLEST)) + bias)
+
+    def dump(self) -> dict[str, NDArray[Any]]:
+        """Return the whole state."""
+        return {
+            "fit": np.array([self.slope, float(self._judged)]),
+            "bias": self.bias,
+            "logs": self._logs,
+            "labels": self._labels,
+            "weights": self._weights,
+        }
+
+    def load(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what :meth:`dump` returned."""
+        self.slope, self._judged = float(state["fit"][0]), int(state["fit"][1])
+        self.bias, self._logs = state["bias"].copy(), state["logs"].copy()
+        self._labels, self._weights = state["labels"].copy(), state["weights"].copy()
+
+
+def _softmax(logits: F64) -> F64:
+    powers: F64 = np.exp(logits - logits.max(axis=1, keepdims=True))
+    powers /= powers.sum(axis=1, keepdims=True)
+    return powers
