@@ -128,16 +128,16 @@ class _Contents(BaseModel):
         return self
 
 
-def claimed_channel(text: str) -> str | None:
-    """Return the channel that a ticket claims, not verified; None where it is no ticket.
+def claimed(text: str) -> Mapping[str, Any]:
+    """Return what a ticket claims, not verified; nothing where it is no ticket.
 
-    For passing over what is not the engine's: who believes a forged "backlog" believes nothing else of it.
+    For passing over what is the backlog's, or asked already: who lies about that gains nothing else.
     """
     try:
-        channel = orjson.loads(urlsafe_b64decode(text.split(".")[1]))["channel"]
-    except (ValueError, IndexError, KeyError, TypeError):
-        return None
-    return channel if isinstance(channel, str) else None
+        fields = orjson.loads(urlsafe_b64decode(text.split(".")[1]))
+    except (ValueError, IndexError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 class TicketOffice:

@@ -16,6 +16,7 @@ import typer
 from stream_al.errors import StreamALError
 from stream_al_consumers.about_command import config_show, schemas_export, version
 from stream_al_consumers.annotator_command import annotator
+from stream_al_consumers.backlog_command import backlog
 from stream_al_consumers.check_command import check
 from stream_al_consumers.demo_command import demo
 from stream_al_consumers.explain_command import explain
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": check,
     "replay": replay,
     "explain": explain,
+    "backlog": backlog,
     "version": version,
 }
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
