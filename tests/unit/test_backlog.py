@@ -183,6 +183,26 @@ def test_a_wave_of_copies_is_asked_once_and_hides_nothing(make, noise):
     choice = backlog_of(log, engine).choose(30)
     assert len(choice.picked) == 30
     assert sum(event_id.startswith("wave") for event_id in ids(choice)) <= 1
+    assert noise or choice.passes == 1  # exact copies take one place
+
+
+def test_an_id_that_stands_twice_is_asked_once():
+    """The second one has contents of its own, and is a candidate only when the log is read again."""
+    log, engine = with_a_model()
+    feed(log, wave(best_scored(log, engine), 3_000, 1e-4, seed=5))
+    (first,) = [each for each in ids(backlog_of(log, engine).choose(70)) if each.startswith("wave")]
+    feed(log, [{"event_id": first, "features": {"x0": 40.0, "x1": -40.0, "x2": 40.0, "x3": -40.0}}])
+    choice = backlog_of(log, engine).choose(70)
+    assert choice.passes > 1
+    assert ids(choice).count(first) == 1
+    assert len(set(ids(choice))) == 70
+
+
+@pytest.mark.parametrize("make", [untouched, with_a_model])
+def test_a_second_event_of_an_id_is_no_candidate(make):
+    log, engine = make()
+    feed(log, [{"event_id": "twice", "features": {"x0": x, "x1": x}} for x in (20.0, -20.0)])
+    assert ids(backlog_of(log, engine).choose(10_000)).count("twice") == 1
 
 
 def test_where_near_copies_take_every_place_the_log_is_read_again():

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 import pytest
-from support.engines import Clock, answer, feed, make_engine, requests, settle, truthful_replies
+from support.engines import Clock, answer, feed, make_engine, make_learner, requests, settle, truthful_replies
 from support.messages import gaussian_events
 
+from stream_al.decode import decode_event
+from stream_al.encode import encode, from_message
 from stream_al.engine import Engine
 from stream_al.errors import DataError
 from stream_al.explain import Explainer
@@ -23,7 +25,9 @@ from stream_al.log.sqlite import SqliteLog
 from stream_al.query.ledger import Budget
 from stream_al.query.policies import POLICIES
 from stream_al.query.policy import Decision, query_coins
+from stream_al.query.reservoir import Projection, remembered
 from stream_al.query.window import SCALE
+from stream_al.replay import fold_to
 
 PIECES = (40, 40, 3, 50, 40)
 
@@ -172,6 +176,31 @@ def test_a_refused_copy_has_an_asked_copy_as_its_nearest(run: Run) -> None:
         assert nearest is not None
         assert nearest.event_id in copies & asked
         assert nearest.distance == 0.0
+
+
+def test_the_nearest_is_what_a_search_through_the_tickets_finds(run: Run) -> None:
+    """At the model position of the event, whose scale is that of the distance."""
+    tickets = [run.engine.learner.office.verify(request["ticket"]) for request in requests(run.log)]
+    project = Projection(0)
+    for occurrence, happened in list(occurrences(run.decided))[60::4]:
+        found = Explainer(run.log, run.make)(happened.event_id, occurrence)
+        assert found.offset is not None
+        learner = make_learner()
+        fold_to(run.log, learner, found.model_version or 0)
+        before = [ticket for ticket in tickets if ticket.offset < found.offset]
+        before = before[-remembered(len(before)) :]
+        event = decode_event(run.log.tail(EVENTS, 0, found.offset, 1)[0].value)
+        encoded = [
+            *(from_message(ticket.input) for ticket in before),
+            encode(event, learner.options.encoding),
+        ]
+        points = project(learner.columns.inputs(encoded, learner.scaler, pad=False), range(len(encoded)))
+        gaps = np.sqrt(((points[:-1] - points[-1]) ** 2).sum(axis=1))
+        assert found.nearest is not None
+        assert found.nearest.distance == pytest.approx(float(gaps.min()), rel=1e-12)
+        assert found.nearest.event_id in [
+            ticket.event_id for ticket, gap in zip(before, gaps, strict=True) if gap <= gaps.min() + 1e-12
+        ]
 
 
 def test_it_tells_the_answers_and_what_was_predicted(run: Run) -> None:
