@@ -94,7 +94,8 @@ class Explainer:
         if record is not None and gone is None:
             found, difference = self._decided_again(record)
         if found is None:
-            found = self._left(engine, event_id, requests, record)
+            decided = gone is not None or difference is not None
+            found = self._left(engine, event_id, requests, record, occurrence if decided else 0)
         if found is None:
             raise self._unknown(event_id, record)
         floor_coin, query_coin = (coin[0] for coin in query_coins(engine.options.seed)([event_id]))
@@ -156,28 +157,40 @@ class Explainer:
         return sorted(tickets, key=lambda ticket: (ticket.channel == BACKLOG, ticket.asked_at))
 
     def _left(
-        self, engine: Engine, event_id: str, requests: list[Ticket], record: Record | None
+        self,
+        engine: Engine,
+        event_id: str,
+        requests: list[Ticket],
+        record: Record | None,
+        occurrence: int,
     ) -> Explanation | None:
-        """Return what request and prediction tell of an event's decision, None where there is neither."""
-        found = self._prediction(event_id, None if record is None else record.partition)
-        if requests and (requests[0].channel != BACKLOG or found is None):
-            budget = engine.policy.budget
-            return _from_ticket(requests[0], found and found[1], budget.floor_share * budget.asks_per_event)
-        if found is None:
-            return None
-        return _from_prediction(event_id, *found, None if record is None else record.offset)
+        """Return what request and prediction tell of an event's decision, None where there is neither.
 
-    def _prediction(self, event_id: str, partition: int | None) -> tuple[int, dict[str, Any]] | None:
-        """Return the first kept prediction for an event, and its partition."""
+        ``occurrence`` is 0 where the event was not decided: a prediction for its id is another's.
+        """
+        places = range(self.log.partitions(PREDICTIONS)) if record is None else [record.partition]
+        predictions = [found for place in places for found in self._predictions(event_id, place)]
+        here = [
+            each for each in requests if record is None or _place(each) == (record.partition, record.offset)
+        ]
+        budget = engine.policy.budget
+        floor = budget.floor_share * budget.asks_per_event
+        if here and here[0].channel != BACKLOG:
+            served = [each for _, each in predictions if each["predicted_at"] == here[0].asked_at]
+            return _from_ticket(here[0], served[0] if served else None, floor)
+        if predictions and occurrence:
+            partition, prediction = predictions[min(occurrence, len(predictions)) - 1]
+            return _from_prediction(partition, prediction, None if record is None else record.offset)
+        return _from_ticket(here[0], None, floor) if here else None
+
+    def _predictions(self, event_id: str, partition: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the kept predictions for an event, each with its partition."""
         needle = b'"event_id":' + orjson.dumps(event_id)
-        places = range(self.log.partitions(PREDICTIONS)) if partition is None else [partition]
-        for place in places:
-            for record in records_of(self.log, PREDICTIONS, place):
-                if needle in record.value:
-                    found = orjson.loads(record.value)
-                    if found["event_id"] == event_id:
-                        return place, found
-        return None
+        for record in records_of(self.log, PREDICTIONS, partition):
+            if needle in record.value:
+                found = orjson.loads(record.value)
+                if found["event_id"] == event_id:
+                    yield partition, found
 
     def _answers(self, engine: Engine, requests: list[Ticket]) -> Iterator[Answer]:
         """Yield the answers to an event's requests in the order of the reply log."""
@@ -221,15 +234,12 @@ def find_events(log: Log, engine: Engine, event_id: str) -> list[Record]:
     Only records that hold its bytes are decoded, unless there is none: JSON can write one text in many ways.
     """
     event_map = engine.options.event_map
-    needle = orjson.dumps(event_id)[1:-1]
-    whole: Callable[[Record], bool] = lambda record: True  # noqa: E731
-    quick: Callable[[Record], bool] = lambda record: needle in record.value  # noqa: E731
-    for likely in (quick, whole):
+    for needle in (orjson.dumps(event_id)[1:-1], b""):
         found = [
             record
             for partition in range(log.partitions(EVENTS))
             for record in records_of(log, EVENTS, partition)
-            if likely(record) and event_id_of(record, event_map) == event_id
+            if needle in record.value and event_id_of(record, event_map) == event_id
         ]
         if found:
             return found
@@ -300,6 +310,10 @@ def _served(prediction: dict[str, Any]) -> tuple[str | None, float | None]:
     return label, None if label is None else prediction["probabilities"][label]
 
 
+def _place(ticket: Ticket) -> tuple[int, int]:
+    return ticket.partition, ticket.offset
+
+
 def _from_ticket(ticket: Ticket, prediction: dict[str, Any] | None, floor: float) -> Explanation:
     """Return what a ticket says; its propensity is ``1 - (1 - floor)(1 - p)``."""
     missing = _NOT_IN_A_TICKET if prediction else ("score", *_NOT_IN_A_TICKET)
@@ -323,13 +337,11 @@ def _from_ticket(ticket: Ticket, prediction: dict[str, Any] | None, floor: float
     )
 
 
-def _from_prediction(
-    event_id: str, partition: int, prediction: dict[str, Any], offset: int | None
-) -> Explanation:
+def _from_prediction(partition: int, prediction: dict[str, Any], offset: int | None) -> Explanation:
     """Return what a prediction says."""
     label, confidence = _served(prediction)
     return Explanation(
-        event_id,
+        prediction["event_id"],
         partition,
         offset,
         prediction["asked"],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from support.pages import codes, page, rows
+
 from stream_al.log.protocol import EVENTS, LABEL_REQUESTS, PREDICTIONS
 
 from .conftest import Run, decide, reading
@@ -34,6 +36,15 @@ def test_explain_tells_an_asked_and_an_unasked_event(run: Run, points: Path) -> 
     assert table.code == 0
     for words in ("score u", "floor coin", "nearest asked", "decided again, equal", other["sentence"]):
         assert words in table.out
+
+
+def test_every_field_stands_on_the_page(run: Run, points: Path) -> None:
+    first_run(run, points)
+    told = run("explain", "points-7", "--json").json
+    assert {name for row in rows(page("docs/explain.md"), "field") for name in codes(row[0])} == told.keys()
+    backlog = run("backlog", "--top", 1, "--json").json
+    text = page("docs/backlog.md")
+    assert [name for name in backlog if name not in ("top", "picked") and f"`{name}`" not in text] == []
 
 
 def test_explain_says_what_is_gone(run: Run, points: Path) -> None:

@@ -302,6 +302,15 @@ def test_an_unknown_id_and_one_that_is_not_decided(run: Run) -> None:
         explain("waits", 2)
 
 
+def test_a_retry_that_is_not_decided_is_not_taken_for_the_first_one(run: Run) -> None:
+    happened = run.decided[30]
+    feed(run.log, [{"event_id": happened.event_id, "features": {"x0": 1.0}}])
+    explain = Explainer(run.log, run.make)
+    assert explain(happened.event_id).source == "log"
+    with pytest.raises(DataError, match="not decided yet"):
+        explain(happened.event_id, explain(happened.event_id).occurrences)
+
+
 def test_an_id_is_found_however_its_json_is_written(run: Run) -> None:
     feed(run.log, [b'{"event_id": "\\u00fcber\\/1", "features": {"x0": 0.5}}'])
     settle(run.engine)
