@@ -132,12 +132,13 @@ class Explanation:
         return f"{'asked' if self.asked else 'not asked'}: {reason}"
 
     def _why_asked(self) -> str:
-        if self.channel == "floor":
+        if self.channel == "floor" or (self.channel is None and self.floor_coin < self.floor_threshold):
             return (
                 f"the floor coin fell on {self.floor_coin:.3g}, below {self.floor_threshold:.3g}; "
                 "the floor asks whatever the event is"
             )
-        return self._fell(self.probability if self.chance is None else self.chance)
+        chance = self.probability if self.chance is None else self.chance
+        return "its chance is no longer known" if chance is None else self._fell(chance)
 
     def _why_not(self) -> str:
         if self.chance is None or self.tokens is None:

@@ -20,7 +20,7 @@ from stream_al.engine import Engine
 from stream_al.errors import DataError
 from stream_al.explain import Explainer
 from stream_al.explanation import Explanation, NearestRequest
-from stream_al.log.protocol import EVENTS, PREDICTIONS, Log
+from stream_al.log.protocol import EVENTS, LABEL_REQUESTS, PREDICTIONS, Log
 from stream_al.log.sqlite import SqliteLog
 from stream_al.query.ledger import Budget
 from stream_al.query.policies import POLICIES
@@ -276,6 +276,11 @@ def test_what_was_not_asked_is_told_from_its_prediction(run: Run) -> None:
     assert found.gone == "the event itself is forgotten"
     assert found.score == pytest.approx(happened.decision.score / SCALE, abs=1e-6)
     assert "no longer known" in found.sentence()
+    asked = next(each for each in reversed(run.decided) if each.decision.asked)
+    run.log._lanes[LABEL_REQUESTS, 0].forget(1_000)
+    found = explain(asked.event_id)
+    assert (found.source, found.asked, found.channel, found.request_id) == ("prediction", True, None, None)
+    assert found.sentence().startswith("asked: ")
 
 
 def test_without_predictions_only_the_ticket_is_left(tmp_path: Path) -> None:
@@ -320,6 +325,8 @@ def test_an_id_is_found_however_its_json_is_written(run: Run) -> None:
 SENTENCES = [
     ({"asked": True, "channel": "floor", "floor_coin": 0.001, "floor_threshold": 0.005}, "fell on 0.001"),
     ({"asked": True, "channel": "chosen", "chance": 0.31, "query_coin": 0.12}, "its chance was 0.31 and"),
+    ({"asked": True, "floor_coin": 0.001, "floor_threshold": 0.005}, "asked: the floor coin fell on 0.001"),
+    ({"asked": True}, "asked: its chance is no longer known"),
     ({"asked": True, "channel": "backlog"}, "outside the stream's budget"),
     ({"chance": 0.031, "query_coin": 0.62}, "not asked: its chance was 0.031 and the coin fell on 0.62"),
     ({"chance": 0.5, "tokens": 0.4}, "the budget was spent: 0.4 tokens at hand"),
