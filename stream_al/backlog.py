@@ -38,7 +38,6 @@ F64 = NDArray[np.float64]
 CHUNK = 500
 PER_PICK = 10
 MAX_CANDIDATES = 10_000
-MAX_PICKS = 10_000
 MAX_PASSES = 10
 """Times that the log is read at most. A second time is needed only where near-duplicates of a few events
 took the places of all candidates; they are passed over then."""
