@@ -72,7 +72,8 @@ class AnswerBook:
         self._delays: deque[int] = deque(maxlen=WINDOW)
 
     def enter(self, ticket: Ticket, label: str, delay_ms: int) -> None:
-        """Judge the served prediction of one request against the label that people gave."""
+        """Judge the served prediction of one request of the stream against the label that people gave."""
+        assert ticket.propensity is not None  # noqa: S101 - the backlog's requests are not entered
         loss = 0.0 if ticket.served == label else 1.0
         totals = ticket.totals
         insort(

@@ -70,15 +70,6 @@ def build_engine(
         policy = find_policy(query.policy)(
             settings.budget(), settings.seed, (query.score, settings.model.name, settings.task.positive)
         )
-    writer = OutputWriter(
-        learner,
-        predictions=settings.outputs.predictions,
-        overlap=query.overlap,
-        ttl_seconds=settings.labels.ttl_seconds,
-        guidelines=settings.task.guidelines,
-        suggestion_share=query.suggestion_share,
-        seed=settings.seed,
-    )
     options = EngineOptions(
         seed=settings.seed,
         max_batch=settings.engine.max_batch,
@@ -87,7 +78,20 @@ def build_engine(
         encoding=settings.encoding(),
         event_map=settings.events.map,
     )
-    return Engine(log, learner, policy, make_scores(settings), writer, options)
+    return Engine(log, learner, policy, make_scores(settings), make_writer(settings, learner), options)
+
+
+def make_writer(settings: Settings, learner: Learner) -> OutputWriter:
+    """Return what turns decisions of a learner into messages."""
+    return OutputWriter(
+        learner,
+        predictions=settings.outputs.predictions,
+        overlap=settings.query.overlap,
+        ttl_seconds=settings.labels.ttl_seconds,
+        guidelines=settings.task.guidelines,
+        suggestion_share=settings.query.suggestion_share,
+        seed=settings.seed,
+    )
 
 
 def make_scores(settings: Settings) -> QueryScores:

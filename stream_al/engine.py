@@ -32,7 +32,7 @@ from stream_al.log.protocol import (
 )
 from stream_al.mapping import EventMap
 from stream_al.novelty import BatchNovelty, Novelty
-from stream_al.outputs import OutputWriter, dead_letter_output
+from stream_al.outputs import OutputWriter, dead_letter_output, is_backlog
 from stream_al.query.coin import PlaceCoin
 from stream_al.query.policy import Decision, QueryPolicy, ScoredEvent
 from stream_al.query.reservoir import Projection, remembered
@@ -187,6 +187,13 @@ class Engine:
         """Committed state of every owned partition; not to be changed."""
         return {p: memory.state for p, memory in self._memory.items()}
 
+    def novelty_of(self, partition: int, encoded: EncodedInput) -> BatchNovelty:
+        """Return one input beside the remembered requests of an owned partition, as a batch of one."""
+        inputs = self.learner.columns.inputs([encoded], self.learner.scaler, pad=True)
+        return BatchNovelty(
+            self._memory[partition].novelty, self.learner, self._project, [encoded], inputs, 0
+        )
+
     def tick(self, fold: Callable[[], None] | None = None, cut: Cut | None = None) -> Tick:
         """Do one micro-batch: everything in it is committed at once, or nothing is.
 
@@ -338,10 +345,11 @@ class Engine:
         reach = count
         while True:
             start = max(first, end - reach)
-            records = self.log.tail(LABEL_REQUESTS, partition, start, max(1, end - start))
+            found = self.log.tail(LABEL_REQUESTS, partition, start, max(1, end - start))
+            records = [record for record in found if not is_backlog(record.value)]
             if len(records) >= count or start == first:
                 break
-            reach *= 4  # offsets are not dense on every log
+            reach *= 4  # offsets are not dense on every log, and the backlog's requests are nobody's memory
         inputs, known = [], asked
         for record in records[-count:]:
             # a ticket under a retired key says nothing that may be trusted, and stops no service

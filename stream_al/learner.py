@@ -28,7 +28,7 @@ from stream_al.models.recalibration import Recalibration
 from stream_al.models.scaler import Scaler
 from stream_al.query.policy import Feedback
 from stream_al.query.state import HOUR_MS, advanced
-from stream_al.ticket import Ticket, TicketOffice
+from stream_al.ticket import BACKLOG, Ticket, TicketOffice
 from stream_al.votes import BallotBox, resolve, voter_hash
 from stream_al_schemas import Control, LabelReply, Sample
 
@@ -271,7 +271,7 @@ class Learner:
         if self.now - ticket.asked_at > self.options.accepted_for_ms:
             self.outcomes["expired"] += 1
             return
-        request = UUID(ticket.request_id).bytes
+        request = _ballot_id(ticket, ticket.channel)
         ballot = self.ballots.ballot(request, ticket.asked_at)
         voter = voter_hash(reply.annotator_id)
         if voter in ballot.voters:
@@ -283,7 +283,7 @@ class Learner:
             self.outcomes["surplus"] += 1
             return
         delay = max(0, self.now - ticket.asked_at)
-        if not ballot.voters:
+        if not ballot.voters and ticket.channel != BACKLOG:  # how stale the stream's own questions are
             self._note_answer(ticket.partition, delay)
         if len(ballot.voters) < MAX_VOTERS:
             ballot.voters.append(voter)
@@ -311,15 +311,20 @@ class Learner:
             self.outcomes["tied"] += 1
             return
         delay = max(0, self.now - ticket.asked_at)
+        backlog = ticket.channel == BACKLOG
+        if not backlog:
+            self.book.enter(ticket, verdict.label, delay)
+        if self.ballots.answered(_ballot_id(ticket, "chosen" if backlog else BACKLOG)):
+            self.outcomes["surplus"] += 1  # asked by the stream and by hand: one event teaches one label
+            return
         self.outcomes["learned"] += 1
         self.outcomes["late"] += delay > 1000 * ticket.ttl_seconds
-        self.book.enter(ticket, verdict.label, delay)
         y = self._class_of(verdict.label)
         self.answers_by_class[y] += 1
         if self._on_label:
             self._on_label(ticket, verdict.label, verdict.weight)
         weight = ticket.weight * verdict.weight
-        self._learn(from_message(ticket.input), y, weight, ticket.propensity)
+        self._learn(from_message(ticket.input), y, weight, ticket.propensity or 1.0)
 
     def _organic(self, reply: LabelReply) -> None:
         if reply.label is None or reply.event is None:
@@ -515,6 +520,16 @@ def record_digest(record: Record) -> str:
     """Return what tells one record of a log from another at the same offset of another log."""
     place = f"{record.offset}:{record.timestamp_ms}:".encode()
     return blake2b(place + record.value, digest_size=16).hexdigest()
+
+
+def _ballot_id(ticket: Ticket, channel: str) -> bytes:
+    """Return what a request's votes are kept under.
+
+    The backlog's request for an event has the id of the stream's own, but no answer to it is one to the
+    stream: each has its ballot.
+    """
+    request = UUID(ticket.request_id).bytes
+    return blake2b(b"backlog\0" + request, digest_size=16).digest() if channel == BACKLOG else request
 
 
 def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,25 @@ class Novelty:
     requests: Sequence[EncodedInput] = ()
     reservoir: Reservoir | None = None
     embedded_at: int = -1
+
+
+class Nearest(NamedTuple):
+    """The remembered request that an event is nearest to.
+
+    Attributes
+    ----------
+    age : int
+        1 for the partition's newest request.
+    distance, radius : float
+        An event is a near-duplicate where its distance is within the radius.
+    near : bool
+        Whether it is.
+    """
+
+    age: int
+    distance: float
+    radius: float
+    near: bool
 
 
 class BatchNovelty:
@@ -74,14 +94,19 @@ class BatchNovelty:
 
     def near(self, i: int) -> bool:
         """Return whether event i is a near-duplicate of a remembered request."""
-        columns = self._learner.columns
-        if self._project is None or not (columns or columns.has_words):
-            return False  # before the first sample there is nothing to compare by: all would be alike
-        if self._reservoir is None:
-            requests = self._requests()
-            inputs = columns.inputs(requests, self._learner.scaler, pad=False)
-            self._reservoir = Reservoir(self._project(inputs, range(len(requests))), self._asked)
-        return self._reservoir.near(self._embed(i, self._project))
+        reservoir = self._remembered()
+        if reservoir is None or self._project is None:
+            return False
+        return reservoir.near(self._embed(i, self._project))
+
+    def nearest(self, i: int) -> Nearest | None:
+        """Return the remembered request nearest to event i; None where nothing can be compared."""
+        reservoir = self._remembered()
+        if reservoir is None or self._project is None or not len(reservoir):
+            return None
+        embedding = self._embed(i, self._project)
+        place, distance = reservoir.nearest(embedding)
+        return Nearest(len(reservoir) - place, distance, reservoir.radius, reservoir.near(embedding))
 
     def asked(self, i: int) -> None:
         """Remember event i: the following ones are compared with it too."""
@@ -92,6 +117,17 @@ class BatchNovelty:
     def after(self) -> Novelty:
         """Return what is remembered behind the batch."""
         return Novelty(self._asked, self._requests(), self._reservoir, self._learner.position)
+
+    def _remembered(self) -> Reservoir | None:
+        """Return the reservoir, embedded with the present scale; None while there is none to compare by."""
+        columns = self._learner.columns
+        if self._project is None or not (columns or columns.has_words):
+            return None  # before the first sample all would be alike
+        if self._reservoir is None:
+            requests = self._requests()
+            inputs = columns.inputs(requests, self._learner.scaler, pad=False)
+            self._reservoir = Reservoir(self._project(inputs, range(len(requests))), self._asked)
+        return self._reservoir
 
     @property
     def _asked(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha1, sha256
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
@@ -27,7 +27,7 @@ from stream_al.query.coin import Coin
 from stream_al.query.policy import Decision
 from stream_al.query.state import QueryState
 from stream_al.query.window import SCALE
-from stream_al.ticket import Ticket, Totals
+from stream_al.ticket import BACKLOG, Ticket, Totals, claimed
 
 # Builds an Output in C: a third of the time of Output(...), once an event.
 _output: Callable[[tuple[object, ...]], Output] = partial(tuple.__new__, Output)
@@ -53,6 +53,14 @@ def request_id(topic: str, event_id: str) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def is_backlog(request: bytes) -> bool:
+    """Return whether a published request is the backlog's: no engine made it, and none remembers it."""
+    try:
+        return claimed(orjson.loads(request)["ticket"]).get("channel") == BACKLOG
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
 def bounded_key(key: bytes | None) -> bytes | None:
     """Return a record's key for what is written about it; a key beyond all reason as ``sha256:`` and digits.
 
@@ -69,6 +77,17 @@ def dead_letter_output(record: Record, stage: str, error: InvalidMessage) -> Out
     failed_at = max(0, record.timestamp_ms)
     letter = dead_letter(record, "event" if stage == "event" else "reply", error, failed_at)
     return Output(DEAD_LETTERS, 0, bounded_key(record.key), letter.to_json())
+
+
+class _Terms(NamedTuple):
+    """How a request came about, besides its event and what was predicted."""
+
+    propensity: float | None
+    channel: str
+    asked_at: int
+    totals: Totals
+    priority: int
+    suggest: bool
 
 
 class OutputWriter:
@@ -168,13 +187,52 @@ class OutputWriter:
         confidence: float,
         totals: Totals,
     ) -> Output:
-        learner = self._learner
-        identity = request_id(learner.office.topic, event.event_id)
         suggest = (
             label is not None
             and not decision.floor
             and self._suggestion_coin(event.event_id) < self._suggestion_share
         )
+        terms = _Terms(
+            propensity=decision.propensity or 1.0,
+            channel=decision.channel,
+            asked_at=decision.now,
+            totals=totals,
+            priority=round(100 * min(1.0, decision.rank)),
+            suggest=suggest,
+        )
+        message = self._message(record, event, encoded, label, confidence, terms)
+        return Output(LABEL_REQUESTS, record.partition, bounded_key(record.key), message)
+
+    def backlog_request(
+        self,
+        record: Record,
+        event: DecodedEvent,
+        encoded: EncodedInput,
+        label: str | None,
+        confidence: float,
+        score: float,
+        asked_at: int,
+    ) -> tuple[bytes | None, bytes]:
+        """Return key and value of a request outside the stream's budget: it has no propensity.
+
+        ``score`` (0 to 1) is its priority. It shows no suggestion: that share is the stream's.
+        """
+        terms = _Terms(None, BACKLOG, asked_at, Totals(0, 0.0, 0), round(100 * score), suggest=False)
+        message = self._message(record, event, encoded, label, confidence, terms)
+        return bounded_key(record.key), message
+
+    def _message(
+        self,
+        record: Record,
+        event: DecodedEvent,
+        encoded: EncodedInput,
+        label: str | None,
+        confidence: float,
+        terms: _Terms,
+    ) -> bytes:
+        """Return a label request with its ticket."""
+        learner = self._learner
+        identity = request_id(learner.office.topic, event.event_id)
         ticket = Ticket(
             request_id=identity,
             event_id=event.event_id,
@@ -186,32 +244,32 @@ class OutputWriter:
             weight=event.weight,
             served=label,
             confidence=confidence,
-            propensity=decision.propensity or 1.0,
-            channel=decision.channel,
+            propensity=terms.propensity,
+            channel=terms.channel,
             overlap=self._overlap,
             ttl_seconds=self._ttl_seconds,
-            resolve_by=decision.now + 1000 * self._ttl_seconds,
-            suggestion_shown=suggest,
+            resolve_by=terms.asked_at + 1000 * self._ttl_seconds,
+            suggestion_shown=terms.suggest,
             model_version=learner.position,
-            asked_at=decision.now,
-            totals=totals,
+            asked_at=terms.asked_at,
+            totals=terms.totals,
         )
         message: dict[str, Any] = {
             "schema_version": 1,
             "request_id": identity,
             "event": event.raw,
             "labels": learner.labels,
-            "priority": round(100 * min(1.0, decision.rank)),
+            "priority": terms.priority,
             "overlap": self._overlap,
             "ttl_seconds": self._ttl_seconds,
-            "asked_at": decision.now,
+            "asked_at": terms.asked_at,
             "ticket": learner.office.issue(ticket),
         }
-        if suggest:
+        if terms.suggest:
             message["suggestion"] = label
         if self._guidelines:
             message["guidelines"] = self._guidelines
-        return Output(LABEL_REQUESTS, record.partition, bounded_key(record.key), orjson.dumps(message))
+        return orjson.dumps(message)
 
     def ticket_of(self, request: bytes) -> str:
         """Return the ticket string inside a published request."""

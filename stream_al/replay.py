@@ -8,15 +8,16 @@ the same predictions and label requests, byte for byte?
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import dropwhile, groupby
+from itertools import dropwhile, filterfalse
 from typing import NamedTuple
 
 import orjson
 
-from stream_al.decode import decode_event, decode_mapped
-from stream_al.engine import Engine
+from stream_al.decode import DecodedEvent, decode_event, decode_mapped
+from stream_al.engine import Engine, Tick
 from stream_al.errors import InvalidMessage, LogError
 from stream_al.learner import Learner
 from stream_al.log.protocol import (
@@ -32,6 +33,8 @@ from stream_al.log.protocol import (
     Record,
 )
 from stream_al.mapping import EventMap
+from stream_al.outputs import is_backlog
+from stream_al.query.reservoir import SIZE, STRIDE
 
 CHUNK = 500
 Advance = Callable[[int], None]
@@ -49,17 +52,18 @@ def fold_to(log: Log, learner: Learner, end: int, advance: Advance = lambda done
     return learner.fingerprint()
 
 
-def what_is_gone(log: Log) -> str | None:
-    """Return why decisions cannot be replayed any more, or None where everything is kept."""
-    for topic in (EVENTS, PREDICTIONS, LABEL_REQUESTS):
-        for partition in range(log.partitions(topic)):
-            first = log.bounds(topic, partition)[0]
-            if first > 0:
-                return (
-                    f"{topic} before offset {first} of partition {partition} are forgotten; decisions can be "
-                    "replayed while all events, predictions and requests are kept (log.max_bytes, "
-                    "log.max_age_seconds)"
-                )
+def what_is_gone(log: Log, partitions: Sequence[int] | None = None) -> str | None:
+    """Return why decisions of these partitions (all without) cannot be made again, None where all is kept."""
+    chosen = range(log.partitions(EVENTS)) if partitions is None else partitions
+    places = [(topic, p) for topic in (EVENTS, PREDICTIONS, LABEL_REQUESTS) for p in chosen]
+    for topic, partition in (*places, (LABEL_REPLIES, 0)):
+        first = log.bounds(topic, partition)[0]
+        if first > 0:
+            return (
+                f"{topic} before offset {first} of partition {partition} are forgotten; decisions can be "
+                "replayed while all events, predictions, requests and replies are kept (log.max_bytes, "
+                "log.max_age_seconds)"
+            )
     return None
 
 
@@ -79,8 +83,8 @@ class Compared:
     difference: str | None = None
 
 
-class _Run(NamedTuple):
-    """Events of one partition that were decided at one model position, bad ones between them."""
+class Run(NamedTuple):
+    """Some events of one partition that were decided at one model position, bad ones between them."""
 
     position: int
     partition: int
@@ -94,19 +98,25 @@ class ScriptedLog:
     ----------
     log : Log
         The recorded one; it is only read.
+    partitions : sequence of int
+        Those of ``events`` that are played; they are independent of each other.
+
+    Attributes
+    ----------
+    made : sequence of Output
+        What was committed last.
+    asked : mapping of partition to deque of str
+        Ids of the last events that were asked about, oldest first: more than are remembered.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, partitions: Sequence[int]) -> None:
         self._log = log
-        self._batch: Batch | None = Batch(
-            restored={p: Progress(0, "") for p in range(log.partitions(EVENTS))}
-        )
-        self._recorded = {
-            (topic, p): _records(log, topic, p)
-            for topic in (PREDICTIONS, LABEL_REQUESTS)
-            for p in range(log.partitions(topic))
-        }
+        self._batch: Batch | None = Batch(restored={p: Progress(0, "") for p in partitions})
+        self._recorded = {(PREDICTIONS, p): records_of(log, PREDICTIONS, p) for p in partitions}
+        self._recorded |= {(LABEL_REQUESTS, p): _live_requests(log, p) for p in partitions}
         self.compared = Compared()
+        self.made: Sequence[Output] = ()
+        self.asked = {p: deque[str](maxlen=SIZE + STRIDE) for p in partitions}
 
     def play(self, records: Mapping[int, Sequence[Record]]) -> None:
         """Set what the next poll returns."""
@@ -119,6 +129,7 @@ class ScriptedLog:
 
     def commit(self, batch: Batch, outputs: Sequence[Output], progress: Mapping[int, Progress]) -> None:
         """Compare the outputs with the record; nothing is written."""
+        self.made = outputs
         for output in outputs:
             recorded = self._recorded.get((output.topic, output.partition))
             if recorded is None or self.compared.difference is not None:
@@ -129,6 +140,8 @@ class ScriptedLog:
             elif expected.value != output.value:
                 what = _named(output.topic, expected.value)
                 self.compared.difference = f"{what}: recorded {_differing(expected.value, output.value)}"
+            elif output.topic == LABEL_REQUESTS:
+                self.asked[output.partition].append(orjson.loads(output.value)["event"]["event_id"])
             self.compared.outputs += 1
 
     def finish(self) -> None:
@@ -169,6 +182,73 @@ class ScriptedLog:
         """Leave the recorded log open: it is the caller's."""
 
 
+class Rerun:
+    """The real engine, run again over recorded events at the recorded model positions.
+
+    Parameters
+    ----------
+    log : Log
+        With everything kept (:func:`what_is_gone`) and ``predictions = all``; it is only read.
+    make_engine : callable
+        Makes an engine with an unfitted learner on the log that it is given.
+    partitions : sequence of int, optional
+        Of ``events``; all without. What one decides does not depend on the others.
+    from_beginning : bool
+        Whether the first event was decided; else a partition begins at the event of its first prediction.
+
+    Attributes
+    ----------
+    engine : Engine
+    scripted : ScriptedLog
+        What the engine runs on; it compares.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        make_engine: Callable[[Log], Engine],
+        partitions: Sequence[int] | None = None,
+        *,
+        from_beginning: bool = True,
+    ) -> None:
+        self._log = log
+        self._partitions = range(log.partitions(EVENTS)) if partitions is None else partitions
+        self._from_beginning = from_beginning
+        self.scripted = ScriptedLog(log, self._partitions)
+        self.engine = make_engine(self.scripted)
+        self.engine.options = replace(self.engine.options, guard_topic=False)
+        self.engine.tick()  # restores the empty state
+
+    def runs(self) -> Iterator[Run]:
+        """Yield the decided events in the order of the model positions that they were decided at."""
+        event_map = self.engine.options.event_map
+        runs = [_runs(self._log, p, event_map, from_beginning=self._from_beginning) for p in self._partitions]
+        return heapq.merge(*runs, key=lambda run: (run.position, run.partition))
+
+    def fold(self, position: int) -> None:
+        """Fold the reply log up to a model position."""
+        while self.engine.learner.position < position and self.engine.fold_some(before=position):
+            pass
+
+    def decide(self, run: Run) -> Tick:
+        """Decide a run's events and compare the outputs; return the last tick.
+
+        After a difference nothing more is decided: the states need not be those of then.
+        """
+        size, tick = self.engine.options.max_batch, Tick()
+        for start in range(0, len(run.records), size):
+            if self.difference is not None:
+                break
+            self.scripted.play({run.partition: run.records[start : start + size]})
+            tick = self.engine.tick(fold=lambda: self.fold(run.position))
+        return tick
+
+    @property
+    def difference(self) -> str | None:
+        """What was decided otherwise than it is recorded, first of all."""
+        return self.scripted.compared.difference
+
+
 def replay_decisions(
     log: Log,
     make_engine: Callable[[Log], Engine],
@@ -180,98 +260,87 @@ def replay_decisions(
 
     Parameters
     ----------
-    log : Log
-        With everything kept (:func:`what_is_gone`) and ``predictions = all``.
-    make_engine : callable
-        Makes an engine with an unfitted learner on the log that it is given.
+    log, make_engine, from_beginning
+        See :class:`Rerun`.
     advance : callable, optional
         Called with the number of events replayed so far.
-    from_beginning : bool
-        Whether the first event was decided; else a partition begins at the event of its first prediction.
     """
-    scripted = ScriptedLog(log)
-    engine = make_engine(scripted)
-    engine.options = replace(engine.options, guard_topic=False)
-    event_map = engine.options.event_map
-    engine.tick()  # restores the empty state
-    runs = [_runs(log, p, event_map, from_beginning=from_beginning) for p in range(log.partitions(EVENTS))]
-    done = 0
-    for position, group in groupby(heapq.merge(*runs, key=_place), key=lambda run: run.position):
-        for run in group:
-            for start in range(0, len(run.records), engine.options.max_batch):
-                scripted.play({run.partition: run.records[start : start + engine.options.max_batch]})
-                engine.tick(fold=lambda v=position: _fold_before(engine, v))  # type: ignore[misc]  # bound now
-                if scripted.compared.difference is not None:
-                    return scripted.compared
-            done += len(run.records)
-            advance(done)
-    scripted.finish()
-    return scripted.compared
+    rerun, done = Rerun(log, make_engine, from_beginning=from_beginning), 0
+    for run in rerun.runs():
+        rerun.decide(run)
+        if rerun.difference is not None:
+            return rerun.scripted.compared
+        done += len(run.records)
+        advance(done)
+    rerun.scripted.finish()
+    return rerun.scripted.compared
 
 
-def _place(run: _Run) -> tuple[int, int]:
-    return run.position, run.partition
-
-
-def _fold_before(engine: Engine, position: int) -> None:
-    while engine.learner.position < position and engine.fold_some(before=position):
-        pass
-
-
-def _runs(log: Log, partition: int, event_map: EventMap | None, *, from_beginning: bool) -> Iterator[_Run]:
+def _runs(log: Log, partition: int, event_map: EventMap | None, *, from_beginning: bool) -> Iterator[Run]:
     """Yield a partition's decided events by model position; the n-th valid event has the n-th prediction."""
-    predictions = _records(log, PREDICTIONS, partition)
+    predictions = records_of(log, PREDICTIONS, partition)
     position = 0
     collected: list[Record] = []
     for record in _decided(log, partition, event_map, from_beginning=from_beginning):
-        if _event_id(record, event_map) is not None:
+        if event_id_of(record, event_map) is not None:
             prediction = next(predictions, None)
             if prediction is None:
                 break  # not decided yet
             recorded: int = orjson.loads(prediction.value)["model_version"]
-            if recorded != position and collected:
-                yield _Run(position, partition, collected)
+            if collected and (recorded != position or len(collected) >= CHUNK):
+                yield Run(position, partition, collected)
                 collected = []
             position = recorded
         collected.append(record)
     if collected:
-        yield _Run(position, partition, collected)
+        yield Run(position, partition, collected)
 
 
 def _decided(
     log: Log, partition: int, event_map: EventMap | None, *, from_beginning: bool
 ) -> Iterator[Record]:
     """Yield a partition's events from where the service once began."""
-    events = _records(log, EVENTS, partition)
+    events = records_of(log, EVENTS, partition)
     if from_beginning:
         return events
-    first = next(_records(log, PREDICTIONS, partition), None)
+    first = next(records_of(log, PREDICTIONS, partition), None)
     if first is None:
         return iter(())
     began: str = orjson.loads(first.value)["event_id"]
-    return dropwhile(lambda record: _event_id(record, event_map) != began, events)
+    return dropwhile(lambda record: event_id_of(record, event_map) != began, events)
 
 
-def _event_id(record: Record, event_map: EventMap | None) -> str | None:
-    """Return the id of an event, None where it is invalid."""
+def event_of(record: Record, event_map: EventMap | None) -> DecodedEvent | None:
+    """Return the event that a record holds, None where it is invalid."""
     try:
         if event_map is None:
-            return decode_event(record.value).event_id
+            return decode_event(record.value)
         source = f"{record.topic}/{record.partition}/{record.offset}"
-        return decode_mapped(record.value, event_map, source).event_id
+        return decode_mapped(record.value, event_map, source)
     except InvalidMessage:
         return None
 
 
-def _records(log: Log, topic: str, partition: int) -> Iterator[Record]:
-    position = log.bounds(topic, partition)[0]
-    end = log.bounds(topic, partition)[1]
+def event_id_of(record: Record, event_map: EventMap | None) -> str | None:
+    """Return the id of an event, None where it is invalid."""
+    event = event_of(record, event_map)
+    return None if event is None else event.event_id
+
+
+def records_of(log: Log, topic: str, partition: int) -> Iterator[Record]:
+    """Yield what a partition holds now, from its beginning."""
+    position, end = log.bounds(topic, partition)
     while position < end:
         records = log.tail(topic, partition, position, CHUNK)
         if not records:
             return
         yield from (record for record in records if record.offset < end)
         position = records[-1].offset + 1
+
+
+def _live_requests(log: Log, partition: int) -> Iterator[Record]:
+    """Yield the requests that the engine made; the backlog's stand among them."""
+    return filterfalse(lambda record: is_backlog(record.value), records_of(log, LABEL_REQUESTS, partition))
 
 
 def _named(topic: str, value: bytes) -> str:

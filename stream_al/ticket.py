@@ -14,16 +14,18 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stream_al.errors import ConfigurationError, InvalidTicket
 from stream_al_schemas import EncodedMessage
 
 UNKEYED = "0"
 """Key id of tickets that were signed without a secret."""
+BACKLOG = "backlog"
+"""Channel of requests that somebody made from old events: outside the stream's budget and its estimates."""
 _MAC_BYTES = 16
 
 
@@ -55,9 +57,9 @@ class Ticket:
         Label predicted when the event passed; what the estimates judge.
     confidence : float
         Its recalibrated probability.
-    propensity : float
-        Probability, given all that came before, that this event was asked.
-    channel : {"floor", "chosen"}
+    propensity : float or None
+        Probability, given all that came before, that this event was asked; None for the backlog's.
+    channel : {"floor", "chosen", "backlog"}
     overlap, ttl_seconds, resolve_by : int
         Votes wanted; the wish and the log time (ms) at which fewer must do.
     suggestion_shown : bool
@@ -65,6 +67,7 @@ class Ticket:
     asked_at : int
         Log time in ms.
     totals : Totals
+        Zeros for the backlog's.
     """
 
     request_id: str
@@ -77,7 +80,7 @@ class Ticket:
     weight: float
     served: str | None
     confidence: float
-    propensity: float
+    propensity: float | None
     channel: str
     overlap: int
     ttl_seconds: int
@@ -108,8 +111,8 @@ class _Contents(BaseModel):
     weight: Annotated[float, Field(gt=0, le=1e6)]
     served: _Text | None
     confidence: Annotated[float, Field(ge=0, le=1)]
-    propensity: Annotated[float, Field(gt=0, le=1)]
-    channel: Literal["floor", "chosen"]
+    propensity: Annotated[float, Field(gt=0, le=1)] | None
+    channel: Literal["floor", "chosen", "backlog"]
     overlap: Annotated[int, Field(ge=1, le=16)]
     ttl_seconds: Annotated[int, Field(gt=0, le=2**40)]
     resolve_by: _Count
@@ -117,6 +120,24 @@ class _Contents(BaseModel):
     model_version: _Count
     asked_at: _Count
     totals: Annotated[tuple[_Count, Annotated[float, Field(ge=0)], _Count], Field(strict=False)]
+
+    @model_validator(mode="after")
+    def _has_a_propensity_unless_backlog(self) -> Self:
+        if (self.propensity is None) != (self.channel == BACKLOG):
+            raise ValueError("a request of the stream has a propensity, one of the backlog has none")
+        return self
+
+
+def claimed(text: str) -> Mapping[str, Any]:
+    """Return what a ticket claims, not verified; nothing where it is no ticket.
+
+    For passing over what is the backlog's, or asked already: who lies about that gains nothing else.
+    """
+    try:
+        fields = orjson.loads(urlsafe_b64decode(text.split(".")[1]))
+    except (ValueError, IndexError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 class TicketOffice:

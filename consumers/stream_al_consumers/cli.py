@@ -16,8 +16,10 @@ import typer
 from stream_al.errors import StreamALError
 from stream_al_consumers.about_command import config_show, schemas_export, version
 from stream_al_consumers.annotator_command import annotator
+from stream_al_consumers.backlog_command import backlog
 from stream_al_consumers.check_command import check
 from stream_al_consumers.demo_command import demo
+from stream_al_consumers.explain_command import explain
 from stream_al_consumers.init_command import init
 from stream_al_consumers.label_command import label
 from stream_al_consumers.labels_command import labels_export, labels_import
@@ -30,8 +32,8 @@ from stream_al_consumers.tail_command import tail
 from stream_al_consumers.topics_command import topics_check, topics_create
 
 EPILOG = (
-    "Exit codes: 0 done; 1 something is wrong (check, replay); 2 configuration or usage; 3 data; 4 the log; "
-    "5 the first 1,000 records hold no event; 130 interrupted."
+    "Exit codes: 0 done; 1 something is wrong (check, replay, explain); 2 configuration or usage; 3 data; "
+    "4 the log; 5 the first 1,000 records hold no event; 130 interrupted."
 )
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -45,6 +47,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "tail": tail,
     "check": check,
     "replay": replay,
+    "explain": explain,
+    "backlog": backlog,
     "version": version,
 }
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {

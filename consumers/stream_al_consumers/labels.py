@@ -25,7 +25,7 @@ from stream_al.models.inputs import Inputs
 from stream_al.models.protocol import State
 from stream_al.settings import Settings
 from stream_al.table import Table
-from stream_al.ticket import Ticket
+from stream_al.ticket import BACKLOG, Ticket
 from stream_al_schemas import LabelReply
 
 CHUNK = 500
@@ -33,6 +33,7 @@ IMPORTER = "import"
 """Who gives imported labels: one voter, so a second import of the same events changes nothing."""
 IMPORTS = uuid5(NAMESPACE_URL, "stream-al/imported-labels")
 Pair = tuple[bytes | None, bytes]
+_Vote = tuple[str, bool]
 
 
 def check_importable(table: Table, settings: Settings) -> None:
@@ -118,10 +119,10 @@ def answered_requests(log: Log, settings: Settings) -> Iterator[dict[str, Any]]:
     waits for more votes is none yet.
     """
     rows: list[dict[str, Any]] = []
-    votes: defaultdict[str, list[int]] = defaultdict(list)
+    votes: defaultdict[_Vote, list[int]] = defaultdict(list)
 
     def enter(ticket: Ticket, label: str, weight: float) -> None:
-        times = votes.pop(ticket.request_id, [])
+        times = votes.pop(_vote_on(ticket), [])
         if ticket.overlap == 1 or learner.now < ticket.resolve_by:  # else its time was up, without a vote now
             times.append(now)
         rows.append(_row(ticket, label, weight, times))
@@ -134,17 +135,22 @@ def answered_requests(log: Log, settings: Settings) -> Iterator[dict[str, Any]]:
             now, counted = record.timestamp_ms, learner.outcomes["vote"]
             learner.fold([record])
             if learner.outcomes["vote"] > counted:
-                votes[_request_of(record, learner)].append(now)
+                votes[_vote_on(_ticket_of(record, learner))].append(now)
         yield from rows
         rows.clear()
         position = records[-1].offset + 1
 
 
-def _request_of(record: Record, learner: Learner) -> str:
-    """Return the request of a reply that was counted as a vote."""
+def _vote_on(ticket: Ticket) -> _Vote:
+    """Return what is voted on: the backlog may have a request of the same id."""
+    return ticket.request_id, ticket.channel == BACKLOG
+
+
+def _ticket_of(record: Record, learner: Learner) -> Ticket:
+    """Return the ticket of a reply that was counted as a vote."""
     reply = decode_reply(record.value)
     assert isinstance(reply, LabelReply) and reply.ticket is not None  # noqa: S101, PT018 - a vote has one
-    return learner.office.verify(reply.ticket).request_id
+    return learner.office.verify(reply.ticket)
 
 
 def _row(ticket: Ticket, label: str, weight: float, times: list[int]) -> dict[str, Any]:

@@ -88,9 +88,7 @@ def _decisions(settings: Settings, log: Log) -> dict[str, Any]:
     from stream_al.log.protocol import EVENTS
     from stream_al.replay import replay_decisions, what_is_gone
 
-    reason = what_is_gone(log)
-    if settings.outputs.predictions != "all":
-        reason = "outputs.predictions is not all, so the model position of each event is not on record"
+    reason = unrecorded(settings) or what_is_gone(log)
     if reason is not None:
         return {"replayed": False, "reason": reason}
     total = sum(log.bounds(EVENTS, p)[1] for p in range(log.partitions(EVENTS)))
@@ -100,9 +98,21 @@ def _decisions(settings: Settings, log: Log) -> dict[str, Any]:
             log,
             lambda scripted: build_engine(settings, scripted),
             lambda done: bar.update(task, completed=done),
-            from_beginning=settings.log.kind != "kafka" or settings.kafka.start == "earliest",
+            from_beginning=from_beginning(settings),
         )
     return {"replayed": True, "outputs": compared.outputs, "difference": compared.difference}
+
+
+def unrecorded(settings: Settings) -> str | None:
+    """Return why the configuration has no model positions recorded, None where it has."""
+    if settings.outputs.predictions == "all":
+        return None
+    return "outputs.predictions is not all, so the model position of each event is not on record"
+
+
+def from_beginning(settings: Settings) -> bool:
+    """Return whether the service decided the first event of its log."""
+    return settings.log.kind != "kafka" or settings.kafka.start == "earliest"
 
 
 def _words(decisions: dict[str, Any]) -> str:

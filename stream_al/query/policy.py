@@ -134,6 +134,11 @@ class QueryPolicy(Protocol):
         ...
 
 
+def query_coins(seed: int) -> TwoCoins:
+    """Return the coins of every policy: the floor coin and the query coin of an id."""
+    return TwoCoins("query", seed)
+
+
 @dataclass(frozen=True, slots=True)
 class _Terms:
     """Numbers of the rule that are fixed for a batch; ``full`` is -1 where everything is asked."""
@@ -166,7 +171,7 @@ class RankedPolicy:
         self.configuration = config_hash(
             self.name, budget.share, budget.overlap, budget.floor_share, budget.capacity, seed, *fingerprint
         )
-        self._coins = TwoCoins("query", seed)
+        self._coins = query_coins(seed)
         b = budget.asks_per_event
         self._terms = _Terms(
             floor=budget.floor_share * b,

@@ -116,11 +116,27 @@ class Reservoir:
         """Return whether the embedding (64,) lies within the radius of a remembered request."""
         if not len(self._items):
             return False
+        return bool(self._squares(embedding).min() <= max(self.radius**2, COPY))
+
+    @property
+    def radius(self) -> float:
+        """Distance up to which an event is a near-duplicate; 0 where only copies are."""
         if self._radius is None:
             measured = max(0, len(self) - self._requests % STRIDE)
-            self._radius = NEAR * _typical_distance(self._items[:measured])
-        gap = self._items - embedding
-        return bool(np.einsum("ij,ij->i", gap, gap).min() <= max(self._radius**2, COPY))
+            self._radius = NEAR * typical_distance(self._items[:measured])
+        return self._radius
+
+    def nearest(self, embedding: F64) -> tuple[int, float]:
+        """Return the nearest remembered request's place, oldest first, and its distance.
+
+        Raises
+        ------
+        ValueError
+            Nothing is remembered.
+        """
+        squares = self._squares(embedding)
+        place = int(squares.argmin())
+        return place, math.sqrt(squares[place])
 
     def add(self, embedding: F64) -> None:
         """Remember a request; at every eighth one all but the last 64 are forgotten."""
@@ -130,8 +146,14 @@ class Reservoir:
         if self._requests % STRIDE == 0:
             self._radius = None
 
+    def _squares(self, embedding: F64) -> F64:
+        """Return the squared distance of every remembered request to an embedding."""
+        gap = self._items - embedding
+        squares: F64 = np.einsum("ij,ij->i", gap, gap)
+        return squares
 
-def _typical_distance(embeddings: F64) -> float:
+
+def typical_distance(embeddings: F64) -> float:
     """Return the (upper) median distance to the nearest other item; copies are not others.
 
     The items stand in the order of their requests, so the product has the same bits wherever the

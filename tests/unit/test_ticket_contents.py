@@ -13,7 +13,7 @@ from support.messages import START_MS
 
 from stream_al.errors import InvalidTicket
 from stream_al.log.protocol import LABEL_REPLIES, Record
-from stream_al.ticket import TicketOffice
+from stream_al.ticket import TicketOffice, claimed
 
 
 def contents(**changes: Any) -> dict[str, Any]:
@@ -69,6 +69,8 @@ HOSTILE = [
     {"totals": [1]},
     {"totals": ["a", "b", "c"]},
     {"channel": "mine"},
+    {"channel": "backlog"},
+    {"propensity": None},
     {"unknown": 1},
 ]
 
@@ -80,6 +82,20 @@ def test_a_well_signed_ticket_with_absurd_contents_is_malformed(changes):
     with pytest.raises(InvalidTicket) as caught:
         office.verify(signed(office, contents(**changes)))
     assert caught.value.reason == "malformed"
+
+
+def test_a_ticket_of_the_backlog_has_no_propensity():
+    office = TicketOffice("stream-al.events")
+    text = signed(office, contents(channel="backlog", propensity=None))
+    ticket = office.verify(text)
+    assert (ticket.channel, ticket.propensity) == ("backlog", None)
+    assert office.issue(ticket) == text
+    assert claimed(text)["channel"] == "backlog"
+
+
+@pytest.mark.parametrize("text", ["", "0", "0.x.y", "0.W10=.y", "0.!.y", "0.bnVsbA==.y"])
+def test_what_is_no_ticket_claims_nothing(text):
+    assert claimed(text) == {}
 
 
 @pytest.mark.parametrize("fields", [[], 1, "x", None, {}], ids=str)
