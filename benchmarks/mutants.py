@@ -34,7 +34,7 @@ LEDGER = "tests/laws/test_ledger_laws.py"
 MUTANTS = (
     Mutant(
         "score sign",
-        "query/scores.py",
+        "query/uncertainty.py",
         "return 1.0 - gap",
         "return gap",
         "tests/unit/test_scores.py::test_the_formulas",

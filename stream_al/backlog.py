@@ -30,7 +30,7 @@ from stream_al.outputs import OutputWriter
 from stream_al.query.coin import Coin
 from stream_al.query.farthest import Cover, farthest_first
 from stream_al.query.policy import UNSCORED
-from stream_al.query.reservoir import DIMENSIONS, Projection
+from stream_al.query.projection import DIMENSIONS, Projection
 from stream_al.query.window import SCALE
 from stream_al.replay import event_of
 
@@ -227,7 +227,7 @@ class Backlog:
             )
             for (record, event), score, coin, top, confidence, x in zip(
                 events,
-                self._scores(self._learner, scored, ids),
+                self._scores.alone(self._learner, scored, ids),
                 self._coin.many(ids),
                 best,
                 shown,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import partial
 
 from stream_al.engine import Engine, EngineOptions
 from stream_al.errors import ConfigurationError
@@ -13,6 +14,7 @@ from stream_al.log.protocol import Log
 from stream_al.models.products import pin_blas_threads
 from stream_al.models.registry import make_model
 from stream_al.outputs import OutputWriter
+from stream_al.query.novelty_scores import hybrid
 from stream_al.query.policies import POLICIES
 from stream_al.query.policy import QueryPolicy, RankedPolicy
 from stream_al.query.score_context import Score
@@ -67,9 +69,10 @@ def build_engine(
     query = settings.query
     learner = learner or build_learner(settings)
     if policy is None:
-        policy = find_policy(query.policy)(
-            settings.budget(), settings.seed, (query.score, settings.model.name, settings.task.positive)
-        )
+        terms: tuple[object, ...] = (query.score, settings.model.name, settings.task.positive)
+        if query.cold_start != "none":
+            terms = (*terms, query.cold_start)
+        policy = find_policy(query.policy)(settings.budget(), settings.seed, terms)
     options = EngineOptions(
         seed=settings.seed,
         max_batch=settings.engine.max_batch,
@@ -105,7 +108,7 @@ def make_scores(settings: Settings) -> QueryScores:
     name = settings.query.score
     score = find_score(name)
     try_score(name, score, lambda: make_model(settings.model.name, 2, settings.seed))
-    return QueryScores(score, settings.seed)
+    return QueryScores(score, settings.seed, coverage=settings.query.cold_start == "coverage")
 
 
 def find_policy(name: str) -> type[RankedPolicy]:
@@ -122,16 +125,18 @@ def find_policy(name: str) -> type[RankedPolicy]:
 
 
 def find_score(name: str) -> Score:
-    """Return a score by its name, or by the dotted path of a function ``mypkg.mod:score``.
+    """Return a score by its name, with its alpha for `hybrid`, or by the dotted path ``mypkg.mod:score``.
 
     Raises
     ------
     ConfigurationError
-        There is none of that name.
+        There is none of that name, or alpha is no share.
     """
     if name in SCORES:
         return SCORES[name]
     module, _, attribute = name.partition(":")
+    if module == "hybrid":
+        return partial(hybrid, alpha=_share(name, attribute))
     if attribute:
         try:
             found: Callable[..., object] = getattr(importlib.import_module(module), attribute)
@@ -139,6 +144,19 @@ def find_score(name: str) -> Score:
             raise ConfigurationError(f"query.score {name!r} cannot be imported: {error}") from error
         return found  # type: ignore[return-value]  # the user's promise; check_score tells
     raise ConfigurationError(f"query.score is {name!r}; {expected(name, SCORES)} or mypkg.mod:score")
+
+
+def _share(name: str, text: str) -> float:
+    """Return alpha, the share of uncertainty in `hybrid`."""
+    try:
+        alpha = float(text)
+    except ValueError:
+        alpha = -1.0
+    if not 0.0 <= alpha <= 1.0:
+        raise ConfigurationError(
+            f"query.score is {name!r}; expected hybrid:ALPHA, the share of uncertainty, from 0 to 1"
+        )
+    return alpha
 
 
 def expected(name: str, known: Iterable[str]) -> str:

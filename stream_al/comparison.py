@@ -248,6 +248,7 @@ def _figures(run: Run, settings: Settings) -> dict[str, Any]:
             "asked": run.asked,
             "answered": run.answered,
             "learned": run.learned,
+            "min_per_class": run.min_per_class,
             "share": run.asked * settings.query.overlap / run.events,
             "worst_excess": run.worst_excess,
             "unpaid_debt": run.unpaid_debt,

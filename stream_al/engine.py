@@ -20,6 +20,7 @@ import numpy as np
 from stream_al.decode import DecodedEvent, decode_event, decode_mapped
 from stream_al.encode import EncodedInput, EncodingOptions, encode, from_message
 from stream_al.errors import CommitLost, InvalidMessage, InvalidTicket, LogUnreachable, WrongTopic
+from stream_al.following import decide_following
 from stream_al.learner import Learner, Scored
 from stream_al.log.protocol import (
     LABEL_REPLIES,
@@ -35,9 +36,10 @@ from stream_al.novelty import BatchNovelty, Novelty
 from stream_al.outputs import OutputWriter, dead_letter_output, is_backlog
 from stream_al.query.coin import PlaceCoin
 from stream_al.query.policy import Decision, QueryPolicy, ScoredEvent
-from stream_al.query.reservoir import Projection, remembered
+from stream_al.query.projection import Projection
+from stream_al.query.reservoir import remembered
 from stream_al.query.state import QueryState
-from stream_al.query_scores import QueryScores
+from stream_al.query_scores import Following, QueryScores
 
 logger = logging.getLogger(__name__)
 # Builds a ScoredEvent in C: a third of the time of ScoredEvent(...), once an event.
@@ -174,7 +176,7 @@ class Engine:
         self.scores = scores
         self._writer = writer
         self._sample_coin = PlaceCoin("sample", options.seed)
-        self._project = Projection(options.seed) if options.near_duplicates else None
+        self._project = Projection(options.seed)
         self._memory: dict[int, _Partition] = {}
         self._unrestored: Mapping[int, Progress] | None = None
         self._rejected: list[tuple[Record, InvalidMessage]] = []
@@ -190,9 +192,8 @@ class Engine:
     def novelty_of(self, partition: int, encoded: EncodedInput) -> BatchNovelty:
         """Return one input beside the remembered requests of an owned partition, as a batch of one."""
         inputs = self.learner.columns.inputs([encoded], self.learner.scaler, pad=True)
-        return BatchNovelty(
-            self._memory[partition].novelty, self.learner, self._project, [encoded], inputs, 0
-        )
+        refuse, novelty = self.options.near_duplicates, self._memory[partition].novelty
+        return BatchNovelty(novelty, self.learner, self._project, [encoded], inputs, 0, refuse=refuse)
 
     def tick(self, fold: Callable[[], None] | None = None, cut: Cut | None = None) -> Tick:
         """Do one micro-batch: everything in it is committed at once, or nothing is.
@@ -439,7 +440,8 @@ class Engine:
             drafts[part.partition] = draft
             stop = start + len(part.valid)
             if scored is not None and part.valid:
-                self._decide_partition(part, memory, draft, scored, scores[start:stop], start, tick, outputs)
+                mine = scores if isinstance(scores, Following) else scores[start:stop]
+                self._decide_partition(part, memory, draft, scored, mine, start, tick, outputs)
             clock.lap("decide")
             outputs.extend(dead_letter_output(record, "event", error) for record, error in part.invalid)
             tick.dead_letters += len(part.invalid)
@@ -464,21 +466,31 @@ class Engine:
         memory: _Partition,
         draft: _Partition,
         scored: Scored,
-        scores: list[int],
+        scores: list[int] | Following,
         first_row: int,
         tick: Tick,
         outputs: list[Output],
     ) -> None:
         novelty = BatchNovelty(
-            memory.novelty, self.learner, self._project, part.encoded, scored.inputs, first_row
+            memory.novelty,
+            self.learner,
+            self._project,
+            part.encoded,
+            scored.inputs,
+            first_row,
+            refuse=self.options.near_duplicates,
         )
         ids = [event.event_id for _, event in part.valid]
         times = [record.timestamp_ms for record, _ in part.valid]
-        events = list(map(_scored_event, zip(ids, times, scores, strict=True)))
-        before = memory.state
-        draft.state, decisions = self.policy.decide(
-            before, events, self.learner.feedback(part.partition), novelty.near, novelty.asked
-        )
+        before, feedback = memory.state, self.learner.feedback(part.partition)
+        if isinstance(scores, Following):
+            score = scores.of(slice(first_row, first_row + len(ids)), novelty.distances)
+            draft.state, decisions = decide_following(
+                self.policy, before, ids, times, feedback, novelty, score
+            )
+        else:
+            events = list(map(_scored_event, zip(ids, times, scores, strict=True)))
+            draft.state, decisions = self.policy.decide(before, events, feedback, novelty.near, novelty.asked)
         draft.novelty = novelty.after()
         decoded = [event for _, event in part.valid]
         tick.decided.extend(zip(repeat(part.partition), decoded, decisions))

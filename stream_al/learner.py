@@ -56,6 +56,8 @@ OUTCOMES = (
 RARE = 0.1
 DELAY_RATE = 0.05
 PROBES = 32
+RECENT_SAMPLES = 64
+"""Samples kept for scores that ask what the stream is like."""
 MAX_VOTERS = 64
 """People remembered a request; further ones can only be surplus."""
 
@@ -159,6 +161,7 @@ class Learner:
         self.learned_by_class: list[int] = [0] * len(self.labels)
         self.organic_by_class: list[int] = [0] * len(self.labels)
         self.samples = 0
+        self.recent_samples: list[EncodedInput] = []
         self.chosen_asks = True
         self.floor_asks = True
         self._open: dict[bytes, Ticket] = {}
@@ -258,6 +261,7 @@ class Learner:
         self.scaler.observe(x.dense[0], 1.0 / sample.q)
         self.model.observe(x, 1.0 / sample.q)
         self.samples += 1
+        self.recent_samples = [*self.recent_samples[1 - RECENT_SAMPLES :], encoded]
 
     def _obey(self, control: Control) -> None:
         for label in control.add_labels or ():
@@ -462,7 +466,9 @@ class Learner:
         InvalidTicket
             An open request's key is retired; nothing was taken over.
         """
+        recent = [from_message(sample) for sample in facts["recent_samples"]]  # bases of 0.1.0 had none
         self._open = {bytes.fromhex(r): self.office.verify(text) for r, text in facts["open"].items()}
+        self.recent_samples = recent
         self.labels = list(facts["labels"])
         self.position, self.now, self.samples = facts["position"], facts["now"], facts["samples"]
         self._last_ms, self._last_record = facts["last_ms"], facts["last_record"]
@@ -504,6 +510,7 @@ class Learner:
             "open": {request.hex(): self.office.issue(ticket) for request, ticket in self._open.items()},
             "chain": self._chain.hex(),
             "probes": [probe.to_message() for probe in self._probes],
+            "recent_samples": [sample.to_message() for sample in self.recent_samples],
         }
 
     def _arrays(self) -> dict[str, NDArray[Any]] | None:

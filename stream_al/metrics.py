@@ -295,6 +295,13 @@ FAMILIES: tuple[Family, ...] = (
         ("label",),
     ),
     Family(
+        "stream_al_min_labels_per_class",
+        "gauge",
+        "log",
+        "Labels learned of the class that has the fewest; 0 while one has none.",
+        _one(lambda s: min(s.learned_by_class, default=None)),
+    ),
+    Family(
         "stream_al_samples_total",
         "counter",
         "log",

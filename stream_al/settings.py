@@ -59,6 +59,7 @@ class QuerySettings(Section):
     budget: float = 0.05
     policy: str = "ranked"
     score: str = "margin"
+    cold_start: Literal["none", "coverage"] = "none"
     floor_share: float = 0.1
     capacity: Annotated[float, Field(le=MAX_TOKENS)] = 10.0
     credit: Annotated[float, Field(le=MAX_TOKENS)] = 20.0

@@ -67,6 +67,7 @@ class Run:
     asked: int = 0
     answered: int = 0
     learned: int = 0
+    min_per_class: int = 0
     spent_by_event: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
     asked_rows: list[int] = field(default_factory=list)
     unpaid_debt: float = 0.0
@@ -392,6 +393,7 @@ class Simulation:
         run = self.run
         run.events = self.end - self.first
         run.learned = self.learner.outcomes["learned"]
+        run.min_per_class = min(self.learner.learned_by_class, default=0)
         accuracy = self.learner.accuracy()
         hajek, biased = accuracy.hajek, accuracy.labelled_only
         truth = None

@@ -44,7 +44,7 @@ def check_importable(table: Table, settings: Settings) -> None:
     ConfigurationError
         Organic labels are switched off.
     DataError
-        A label is not declared.
+        A label is not declared, or there are more than may be open.
     """
     if not settings.labels.organic:
         raise ConfigurationError("labels.organic is false, so imported labels teach nothing; set it to true")
@@ -54,6 +54,11 @@ def check_importable(table: Table, settings: Settings) -> None:
         raise DataError(
             f"{table.name} holds the labels {', '.join(map(repr, strange[:10]))}; expected one of "
             f"{', '.join(declared)}; add them to task.labels, or set task.open_labels = true"
+        )
+    if strange and len(declared) + len(strange) > settings.task.max_open_labels:
+        raise DataError(
+            f"{table.name} brings {len(strange)} labels beside the {len(declared)} in task.labels; expected "
+            f"at most {settings.task.max_open_labels} in all; raise task.max_open_labels, or merge rare ones"
         )
 
 

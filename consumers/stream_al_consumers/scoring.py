@@ -25,7 +25,7 @@ class Scoring:
     board : Board
         Whose engine's learner is asked.
     score : Score
-        The query score, for ``uncertainty``.
+        The query score, for ``uncertainty``; what it asks about novelty is 1, no partition holds these.
     settings : Settings
     """
 
@@ -39,7 +39,7 @@ class Scoring:
         learner = self._learner
         ids = [event.event_id for event in events]
         scored = learner.score([encode(event, self._encoding) for event in events])
-        scores = self._scores(learner, scored, ids)
+        scores = self._scores.alone(learner, scored, ids)
         shown = np.round(scored.shown[: len(events)], DIGITS).tolist()
         return [
             {

@@ -44,8 +44,12 @@ def simulate(
     credit: Annotated[float, typer.Option(help="Labels spent ahead at the start, paid back.")] = 20.0,
     policy: Annotated[str, typer.Option(help="ranked, random, periodic, split, …")] = "ranked",
     score: Annotated[
-        str, typer.Option(help="margin, entropy, bald, expected_model_change, risk, …")
+        str, typer.Option(help="margin, entropy, bald, hybrid, hybrid:0.7, density, mypkg.mod:score, …")
     ] = "margin",
+    cold_start: Annotated[
+        str,
+        typer.Option(help="none, or coverage: at first what is farthest from all that was asked."),
+    ] = "none",
     model: Annotated[str, typer.Option(help="pool, river:…, sklearn:…, refit:…, mypkg.mod:make")] = "pool",
     delay: Annotated[
         str, typer.Option(help="none, fixed:N, lognormal:MEDIAN,SIGMA; in events, or 5m with --time.")
@@ -80,7 +84,13 @@ def simulate(
             "labels": declared or None,
         },
         overrides={
-            "query": {"budget": budget, "credit": credit, "policy": policy, "score": score},
+            "query": {
+                "budget": budget,
+                "credit": credit,
+                "policy": policy,
+                "score": score,
+                "cold_start": cold_start,
+            },
             "model": {"name": model},
             "task": {"labels": declared, "open_labels": not declared, "positive": positive},
             "outputs": {"predictions": "none"},
@@ -195,6 +205,7 @@ def print_result(result: dict[str, Any]) -> None:
 
     row("labels asked", "{:,.0f}", "labels", "asked")
     row("labels learned", "{:,.0f}", "labels", "learned")
+    row("fewest of a class", "{:,.0f}", "labels", "min_per_class")
     row("accuracy, all events", "{:.4f}", "accuracy", "prequential")
     row("balanced accuracy", "{:.4f}", "accuracy", "balanced")
     row("kappa", "{:.4f}", "accuracy", "kappa")

@@ -59,6 +59,7 @@ def status(snapshot: Snapshot, settings: Settings) -> dict[str, Any]:
             "refused_columns": snapshot.refused_columns,
             "labels": list(snapshot.labels),
             "learned": sum(snapshot.learned_by_class),
+            "min_per_class": min(snapshot.learned_by_class, default=None),
             "learned_by_class": dict(zip(snapshot.labels, snapshot.learned_by_class, strict=True)),
         },
         "replies": {outcome: count for outcome, count in snapshot.outcomes.items() if count},

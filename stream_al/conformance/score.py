@@ -12,12 +12,14 @@ from stream_al.models.inputs import Inputs
 from stream_al.models.products import BLOCK
 from stream_al.models.protocol import OnlineModel
 from stream_al.models.scaler import Scaler
-from stream_al.query.scores import Score, ScoreContext
+from stream_al.query.projection import Projection
+from stream_al.query.representatives import Representatives
+from stream_al.query.score_context import Distances, Score, ScoreContext
 
 __all__ = ["CHECKS", "check_score"]
 
 F64 = NDArray[np.float64]
-COLUMNS = 3
+COLUMNS, RECENT = 3, 10
 
 
 def _context(probabilities: F64, ids: int | None = None, *, first: int = 0) -> ScoreContext:
@@ -32,7 +34,19 @@ def _context(probabilities: F64, ids: int | None = None, *, first: int = 0) -> S
     count = rows if ids is None else ids
     names = [f"e{number}" for number in range(first, first + count)]
     inputs = Inputs(count, dense, scaler)
-    return ScoreContext(probabilities, names, inputs, model=cast("OnlineModel", _Members(probabilities)))
+    asked = Distances(np.abs(dense[:, 0]), 0.5)
+    recent = _representatives(probabilities.shape[1], scaler)
+    model = cast("OnlineModel", _Members(probabilities))
+    return ScoreContext(
+        probabilities, names, inputs, model=model, asked=lambda: asked, sampled=lambda: recent
+    )
+
+
+def _representatives(classes: int, scaler: Scaler) -> Representatives:
+    """Return recent events of the stream, the same for every batch."""
+    dense = np.full((BLOCK, COLUMNS), np.nan)
+    dense[:RECENT] = np.cos(np.arange(RECENT)[:, None] * (1.0 + np.arange(COLUMNS)))
+    return Representatives(Inputs(RECENT, dense, scaler), _probabilities(classes, RECENT), Projection(0))
 
 
 class _Members:

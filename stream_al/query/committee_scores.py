@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_al.query.score_context import ScoreContext
+from stream_al.query.uncertainty import entropy_of
 
 F64 = NDArray[np.float64]
 
@@ -20,7 +21,6 @@ def vote_entropy(context: ScoreContext) -> F64:
     Every member has one vote, for its most probable class (Dagan and Engelson, "Committee-based sampling
     for training probabilistic classifiers", ICML 1995).
 
-    >>> from stream_al.query.committee_scores import entropy_of
     >>> votes = np.array([[3, 1]]) / 4  # three of four members for class 0
     >>> entropy_of(votes).round(4).tolist()  # -(3/4 log 3/4 + 1/4 log 1/4)
     [0.5623]
@@ -49,12 +49,6 @@ def bald(context: ScoreContext) -> F64:
     weights it is `consensus_kl`.
     """
     return _information(*context.committee())
-
-
-def entropy_of(p: F64) -> F64:
-    """Return Shannon's entropy (...) of probabilities (..., k) in nats, where 0 log 0 is 0."""
-    entropy: F64 = -(p * np.log(np.maximum(p, 1e-300))).sum(axis=-1)
-    return entropy
 
 
 def _information(members: F64, weights: F64) -> F64:

@@ -8,19 +8,14 @@ floor still asks about some of them, so a wave that changes its nature is seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
-
-from stream_al.models.inputs import Inputs
 
 F64 = NDArray[np.float64]
 SIZE = 64
 STRIDE = 8
 """Requests that are forgotten together; the typical distance is measured then, and costs little a request."""
-DIMENSIONS = 64
 NEAR = 0.1
 """Fraction of the reservoir's typical distance below which an event is a near-duplicate."""
 COPY = 1e-12
@@ -29,53 +24,6 @@ ROUNDING = 1e-5
 """Relative squared distance below which, in single precision, two items cannot be told from copies."""
 FEW = 4
 """Below this many items there is no typical distance; only exact copies are near-duplicates."""
-
-
-class Projection:
-    """Embeds inputs in at most 64 dimensions: z itself, or its signed hashed projection.
-
-    Column j adds ``sign_j z_j`` to dimension ``hash_j`` (feature hashing, Weinberger et al., 2009), words
-    likewise with log(1 + count), so nothing has to be refitted when columns appear.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._place = np.zeros(0, dtype=np.int64)
-        self._sign = np.zeros(0)
-
-    def __call__(self, inputs: Inputs, rows: Sequence[int]) -> F64:
-        """Return the embeddings (len(rows), 64); a row's bits do not depend on the rows around it."""
-        z = inputs.z[rows]
-        columns = z.shape[1]
-        embedded = np.zeros((len(rows), DIMENSIONS))
-        if columns <= DIMENSIONS:
-            embedded[:, :columns] = z
-        else:
-            self._grow(columns)
-            place, sign = self._place[:columns], self._sign[:columns]
-            for target, row in zip(embedded, z, strict=True):
-                target += np.bincount(place, sign * row, DIMENSIONS)
-        if inputs.words is not None:
-            words = inputs.words
-            for target, i in zip(embedded, rows, strict=True):
-                mine = slice(words.indptr[i], words.indptr[i + 1])
-                ids = words.ids[mine]
-                sign = np.where((ids * 40503 >> 5) & 1, 1.0, -1.0)
-                place = (ids * 2654435761 >> 7) % DIMENSIONS
-                target += np.bincount(place, sign * np.log1p(words.counts[mine]), DIMENSIONS)
-        return embedded
-
-    def _grow(self, columns: int) -> None:
-        known = len(self._place)
-        if columns <= known:
-            return
-        digests = [
-            blake2b(f"projection:{self._seed}:{j}".encode(), digest_size=8).digest()
-            for j in range(known, columns)
-        ]
-        numbers = np.array([int.from_bytes(d, "big") >> 1 for d in digests], dtype=np.int64)
-        self._place = np.concatenate([self._place, numbers % DIMENSIONS])
-        self._sign = np.concatenate([self._sign, np.where(numbers & 4096, 1.0, -1.0)])
 
 
 def remembered(requests: int) -> int:
@@ -101,7 +49,7 @@ class Reservoir:
     def __init__(self, items: F64, requests: int | None = None) -> None:
         self._items = items
         self._requests = len(items) if requests is None else requests
-        self._radius: float | None = None
+        self._typical: float | None = None
 
     def __len__(self) -> int:
         return len(self._items)
@@ -109,22 +57,32 @@ class Reservoir:
     def copy(self) -> Reservoir:
         """Return an independent copy."""
         twin = Reservoir(self._items, self._requests)
-        twin._radius = self._radius
+        twin._typical = self._typical
         return twin
 
     def near(self, embedding: F64) -> bool:
-        """Return whether the embedding (64,) lies within the radius of a remembered request."""
+        """Return whether the embedding (64,) lies within a tenth of the typical distance of a request."""
         if not len(self._items):
             return False
         return bool(self._squares(embedding).min() <= max(self.radius**2, COPY))
 
     @property
+    def items(self) -> F64:
+        """Embeddings (n, 64) of the remembered requests, oldest first."""
+        return self._items
+
+    @property
+    def typical(self) -> float:
+        """Median distance of a remembered request to its nearest other one, measured at every eighth."""
+        if self._typical is None:
+            measured = max(0, len(self) - self._requests % STRIDE)
+            self._typical = typical_distance(self._items[:measured])
+        return self._typical
+
+    @property
     def radius(self) -> float:
         """Distance up to which an event is a near-duplicate; 0 where only copies are."""
-        if self._radius is None:
-            measured = max(0, len(self) - self._requests % STRIDE)
-            self._radius = NEAR * typical_distance(self._items[:measured])
-        return self._radius
+        return NEAR * self.typical
 
     def nearest(self, embedding: F64) -> tuple[int, float]:
         """Return the nearest remembered request's place, oldest first, and its distance.
@@ -144,7 +102,7 @@ class Reservoir:
         kept = remembered(self._requests) - 1
         self._items = np.concatenate([self._items[-kept:] if kept else self._items[:0], embedding[None]])
         if self._requests % STRIDE == 0:
-            self._radius = None
+            self._typical = None
 
     def _squares(self, embedding: F64) -> F64:
         """Return the squared distance of every remembered request to an embedding."""

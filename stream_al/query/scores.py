@@ -10,53 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_al.query.coin import Coin
-from stream_al.query.committee_scores import bald, consensus_kl, entropy_of, vote_entropy
+from stream_al.query.committee_scores import bald, consensus_kl, vote_entropy
+from stream_al.query.novelty_scores import hybrid
+from stream_al.query.representative_scores import density, expected_error_reduction
 from stream_al.query.score_context import Score, ScoreContext
+from stream_al.query.uncertainty import entropy, least_confidence, margin
 
 __all__ = [
     "SCORES",
     "Score",
     "ScoreContext",
+    "bald",
+    "consensus_kl",
+    "density",
     "entropy",
+    "expected_error_reduction",
     "expected_model_change",
+    "hybrid",
     "least_confidence",
     "margin",
     "random",
     "risk",
+    "vote_entropy",
 ]
 
 F64 = NDArray[np.float64]
-
-
-def margin(context: ScoreContext) -> F64:
-    """Return one minus the gap between the two most probable classes (Scheffer et al., 2001)."""
-    p = context.probabilities
-    if p.shape[1] < 2:
-        return np.zeros(len(p))
-    if p.shape[1] == 2:
-        return 1.0 - np.abs(p[:, 0] - p[:, 1])
-    top = np.partition(p, -2, axis=1)[:, -2:]
-    gap: F64 = top[:, 1] - top[:, 0]
-    return 1.0 - gap
-
-
-def least_confidence(context: ScoreContext) -> F64:
-    """Return one minus the largest probability, scaled so that uniform is 1 (Lewis and Gale, 1994)."""
-    p = context.probabilities
-    k = p.shape[1]
-    if k < 2:
-        return np.zeros(len(p))
-    scores: F64 = (1.0 - p.max(axis=1)) * (k / (k - 1))
-    return scores
-
-
-def entropy(context: ScoreContext) -> F64:
-    """Return Shannon's entropy over log k (Shannon, 1948; Settles, 2009)."""
-    p = context.probabilities
-    k = p.shape[1]
-    if k < 2:
-        return np.zeros(len(p))
-    return entropy_of(p) / float(np.log(k))
 
 
 def random(context: ScoreContext) -> F64:
@@ -123,6 +101,9 @@ SCORES: dict[str, Score] = {
     "consensus_kl": consensus_kl,
     "bald": bald,
     "expected_model_change": expected_model_change,
+    "expected_error_reduction": expected_error_reduction,
+    "density": density,
+    "hybrid": hybrid,
     "random": random,
     "risk": risk,
 }

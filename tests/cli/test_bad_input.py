@@ -203,3 +203,11 @@ def test_import_of_undeclared_labels_appends_nothing(run: Run, points: Path) -> 
     ran = run("labels", "import", points, "--label", "side")
     assert (ran.code, "'right'" in ran.err) == (3, True)
     assert not Path("stream-al.db").exists()
+
+
+def test_import_of_more_classes_than_may_be_open_appends_nothing(run: Run) -> None:
+    Path("many.csv").write_text("a,y\n" + "".join(f"{i},class-{i % 40}\n" for i in range(80)))
+    Path("stream-al.toml").write_text('[task]\nlabels = ["left"]\nopen_labels = true\nmax_open_labels = 40\n')
+    ran = run("labels", "import", "many.csv", "--label", "y")
+    assert (ran.code, "raise task.max_open_labels" in ran.err) == (3, True)
+    assert not Path("stream-al.db").exists()

@@ -226,6 +226,22 @@ def test_labels_import_teaches_once(run: Run, points: Path) -> None:
     assert prediction["model_version"] == 100
 
 
+def test_forty_classes_that_nobody_declared_are_imported_and_predicted(run: Run) -> None:
+    rows = [f"{i % 40 % 7},{i % 40 // 7},class-{i % 40}" for i in range(160)]  # points of a grid
+    Path("forty.csv").write_text("\n".join(["a,b,y", *rows]) + "\n")
+    Path("stream-al.toml").write_text('[task]\nopen_labels = true\n[query]\ncold_start = "coverage"\n')
+    assert run("labels", "import", "forty.csv", "--label", "y", "--json").json["imported"] == 160
+    run("produce", "forty.csv", "--label", "y", "--head", 40)
+    decide()
+    with reading() as log:
+        said = [json.loads(record.value) for record in log.tail(PREDICTIONS, 0, 0, 40)]
+        asked = [json.loads(record.value) for record in log.tail("label-requests", 0, 0, 40)]
+    assert {len(prediction["probabilities"]) for prediction in said} == {40}
+    assert sum(prediction["label"] == f"class-{i}" for i, prediction in enumerate(said)) >= 20
+    assert all(request["labels"] == [f"class-{i}" for i in range(40)] for request in asked)
+    assert len(asked) >= 10
+
+
 def test_labels_export_has_propensities(run: Run, points: Path) -> None:
     first_run(run, points)
     rows = [json.loads(line) for line in run("labels", "export").out.splitlines()]

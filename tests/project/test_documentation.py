@@ -191,8 +191,8 @@ def test_every_route_stands_there():
 
 
 def test_every_policy_score_and_topic_stands_there():
-    assert {codes(row[0])[0] for row in rows(page("docs/query-rule.md"), "policy")} == set(POLICIES)
-    assert {codes(row[0])[0] for row in rows(page("docs/query-rule.md"), "score")} == set(SCORES)
+    assert {codes(row[0])[0] for row in rows(page("docs/strategies.md"), "policy")} == set(POLICIES)
+    assert {codes(row[0])[0] for row in rows(page("docs/strategies.md"), "score")} == set(SCORES)
     assert [codes(row[0])[0] for row in rows(page("docs/concepts.md"), "topic")] == list(TOPICS)
 
 

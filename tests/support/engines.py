@@ -49,6 +49,8 @@ def make_engine(
     *,
     budget: Budget | None = None,
     policy: str = "ranked",
+    score: str = "margin",
+    cold_start: str = "none",
     seed: int = 0,
     max_batch: int = 500,
     near_duplicates: bool = True,
@@ -68,9 +70,8 @@ def make_engine(
         event_map=event_map,
     )
     writer = OutputWriter(learner, seed=seed, overlap=budget.overlap, **outputs)
-    return Engine(
-        log, learner, POLICIES[policy](budget, seed), QueryScores(SCORES["margin"], seed), writer, options
-    )
+    scores = QueryScores(SCORES[score], seed, coverage=cold_start == "coverage")
+    return Engine(log, learner, POLICIES[policy](budget, seed), scores, writer, options)
 
 
 def feed(log: Log, events: Iterable[dict[str, Any] | bytes]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from support.engines import make_learner
-from support.messages import START_MS, TOPIC, gaussian_events, organic, ticket, truth_of
+from support.messages import START_MS, TOPIC, gaussian_events, organic, sample, ticket, truth_of
 from support.messages import reply as reply_to
 
 from stream_al.checkpoint import identity, load_base, save_base
@@ -63,6 +63,35 @@ def test_a_base_with_open_requests_under_a_retired_key_is_passed_over_whole(tmp_
     before = other.fingerprint()
     assert load_base(tmp_path, other, "id") == 0
     assert other.fingerprint() == before
+
+
+def test_a_base_of_0_1_0_which_had_no_samples_is_passed_over_whole(tmp_path: Path, monkeypatch):
+    learner = make_learner()
+    vote = reply_to(learner.office.issue(ticket(overlap=2)), "a")
+    learner.fold([Record(LABEL_REPLIES, 0, 0, ticket().asked_at, None, vote)])
+    facts, arrays = learner.dump()
+    assert facts["open"]
+    del facts["recent_samples"]
+    monkeypatch.setattr(learner, "dump", lambda: (facts, arrays))
+    save_base(tmp_path, learner, "id")
+    other = make_learner()
+    before = other.fingerprint()
+    assert load_base(tmp_path, other, "id") == 0
+    assert other.fingerprint() == before
+
+
+def test_the_last_samples_are_part_of_a_base(tmp_path: Path):
+    learner = taught()
+    values = [sample(f"s{i}", {"x0": float(i)}) for i in range(70)]
+    learner.fold([Record(LABEL_REPLIES, 0, 20 + i, 2_000 + i, None, v) for i, v in enumerate(values)])
+    assert [encoded.numbers["x0"] for encoded in learner.recent_samples] == [float(i) for i in range(6, 70)]
+    save_base(tmp_path, learner, "id")
+    again = make_learner()
+    load_base(tmp_path, again, "id")
+    assert again.recent_samples == learner.recent_samples
+    assert again.fingerprint() == learner.fingerprint()
+    again.recent_samples = again.recent_samples[1:]
+    assert again.fingerprint() != learner.fingerprint()
 
 
 def test_identity_changes_with_whatever_the_fold_depends_on():

@@ -25,7 +25,8 @@ from stream_al.log.sqlite import SqliteLog
 from stream_al.query.ledger import Budget
 from stream_al.query.policies import POLICIES
 from stream_al.query.policy import Decision, query_coins
-from stream_al.query.reservoir import Projection, remembered
+from stream_al.query.projection import Projection
+from stream_al.query.reservoir import remembered
 from stream_al.query.window import SCALE
 from stream_al.replay import fold_to
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_al.query.farthest import Cover, farthest_first
-from stream_al.query.reservoir import DIMENSIONS
+from stream_al.query.projection import DIMENSIONS
 
 
 def points(count: int, seed: int = 0) -> np.ndarray:

@@ -20,6 +20,7 @@ from support.messages import gaussian_events, reply
 from stream_al.build import build_engine
 from stream_al.errors import ConfigurationError
 from stream_al.log.memory import MemoryLog
+from stream_al.metrics import make_registry
 from stream_al.models.pool import Pool
 from stream_al.query.ledger import Budget
 from stream_al.query.policy import Decision
@@ -91,6 +92,11 @@ def test_a_score_that_shows_its_fault(score: Any, says: str) -> None:
     ("query", "says"),
     [
         ({"score": "entropie"}, "did you mean 'entropy'"),
+        ({"score": "hybrid:1.5"}, "expected hybrid:ALPHA"),
+        ({"score": "hybrid:"}, "expected hybrid:ALPHA"),
+        ({"score": "hybrid:much"}, "expected hybrid:ALPHA"),
+        ({"score": "hybird"}, "did you mean 'hybrid'"),
+        ({"cold_start": "covrage"}, "'none' or 'coverage'"),
         ({"policy": "splitt"}, "did you mean 'split'"),
         ({"policy": "nothing like it"}, "expected one of fixed_uncertainty, periodic"),
     ],
@@ -170,3 +176,6 @@ def test_a_failure_is_in_the_status_and_stops_nothing(
         "error": "AssertionError: fails behind the probe",
     }
     assert len(outputs(log)["predictions"]) == 16
+    registry = make_registry(board.look)
+    assert registry.get_sample_value("stream_al_unscored_events_total") == 8
+    assert registry.get_sample_value("stream_al_min_labels_per_class") == found["model"]["min_per_class"] == 4

@@ -7,7 +7,8 @@ import pytest
 
 from stream_al.models.inputs import Inputs, Words
 from stream_al.models.scaler import Scaler
-from stream_al.query.reservoir import DIMENSIONS, SIZE, STRIDE, Projection, Reservoir, remembered
+from stream_al.query.projection import DIMENSIONS, Projection
+from stream_al.query.reservoir import SIZE, STRIDE, Reservoir, remembered
 
 
 def embeddings(count: int, seed: int = 0) -> np.ndarray:
