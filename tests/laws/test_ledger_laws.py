@@ -57,11 +57,11 @@ def test_the_bound_and_the_identity_hold_at_every_prefix(budget, steps, policy, 
 
 
 @settings(max_examples=30)
-@given(budget=budgets(), steps=streams(longest=150), seed=st.integers(0, 9))
-def test_a_daily_cap_is_never_exceeded(budget, steps, seed):
+@given(budget=budgets(), steps=streams(longest=150), policy=policies, seed=st.integers(0, 9))
+def test_a_daily_cap_is_never_exceeded(budget, steps, policy, seed):
     budget = dataclasses.replace(budget, daily_cap=2)
     asked: dict[int, int] = {}
-    for state, decision, _ in event_by_event(RankedPolicy(budget, seed), steps):
+    for state, decision, _ in event_by_event(POLICIES[policy](budget, seed), steps):
         day = decision.now // DAY_MS
         asked[day] = asked.get(day, 0) + decision.asked
         assert asked[day] <= 2
@@ -133,16 +133,15 @@ def test_a_full_bucket_asks_everything(shape):
 # ---- 2. the floor is blind -------------------------------------------------------------------------
 
 
-@settings(max_examples=30)
-@given(budget=budgets(), steps=streams(longest=150, paused=False), seed=st.integers(0, 9))
-def test_the_floor_coin_depends_on_the_id_alone(budget, steps, seed):
+@settings(max_examples=40)
+@given(budget=budgets(), steps=streams(longest=150, paused=False), policy=policies, seed=st.integers(0, 9))
+def test_the_floor_coin_depends_on_the_id_alone(budget, steps, policy, seed):
     coins, threshold = TwoCoins("query", seed), budget.floor_share * budget.asks_per_event
-    for policy in (RankedPolicy(budget, seed), POLICIES["random"](budget, seed)):
-        for _, decision, event in event_by_event(policy, steps):
-            [floor_coin], _ = coins([event.event_id])
-            assert decision.floor == (floor_coin < threshold)
-            if decision.propensity is not None:
-                assert decision.propensity >= threshold * (1 - 1e-12)
+    for _, decision, event in event_by_event(POLICIES[policy](budget, seed), steps):
+        [floor_coin], _ = coins([event.event_id])
+        assert decision.floor == (floor_coin < threshold)
+        if decision.propensity is not None:
+            assert decision.propensity >= threshold * (1 - 1e-12)
 
 
 def test_one_token_is_kept_for_the_floor():
@@ -181,10 +180,10 @@ def test_a_retry_is_forgotten_after_64_asks_however_the_stream_is_cut():
 
 
 @settings(max_examples=25)
-@given(budget=budgets(), steps=streams(longest=100))
-def test_no_reply_charges_or_refunds(budget, steps):
+@given(budget=budgets(), steps=streams(longest=100), policy=policies)
+def test_no_reply_charges_or_refunds(budget, steps, policy):
     """Between two events nothing touches the ledger: the feedback steers later choices, no amount."""
-    rule = RankedPolicy(budget)
+    rule = POLICIES[policy](budget)
     state = rule.initial()
     for step in steps:
         untouched = dataclasses.asdict(state.ledger)

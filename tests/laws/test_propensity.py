@@ -20,8 +20,7 @@ SALTS, EVENTS = 600, 120
         ("ranked", Budget(0.05)),
         ("ranked", Budget(0.3, credit=0.0)),
         ("ranked", Budget(0.2, overlap=2, floor_share=0.5)),
-        ("random", Budget(0.1, credit=0.0)),
-        ("periodic", Budget(0.1, credit=0.0)),
+        *((policy, Budget(0.1, credit=0.0)) for policy in sorted(POLICIES)),
     ],
 )
 def test_an_event_is_asked_as_often_as_its_propensities_say(policy, budget):
