@@ -64,9 +64,10 @@ def make_reply(request: dict[str, Any], *, right: bool) -> bytes:
     return orjson.dumps(reply)
 
 
-def warm_engine(log: Log) -> Engine:
-    """Return an engine whose pool has learned some hundred answers."""
-    engine = build_engine(load_settings(None, {"task": {"labels": ["no", "yes"]}}), log)
+def warm_engine(log: Log, model: str = "pool") -> Engine:
+    """Return an engine whose model has learned some hundred answers."""
+    settings = load_settings(None, {"task": {"labels": ["no", "yes"]}, "model": {"name": model}})
+    engine = build_engine(settings, log)
     events, truth = make_events(WARM_EVENTS, seed=1)
     engine.tick()
     shown = 0
