@@ -13,7 +13,7 @@ from stream_al.encode import EncodedInput
 from stream_al.learner import Learner
 from stream_al.models.inputs import Inputs
 from stream_al.query.projection import Projection
-from stream_al.query.reservoir import Reservoir, remembered
+from stream_al.query.reservoir import NEAR, NEAR_WORDS, Reservoir, remembered
 from stream_al.query.score_context import Distances
 
 F64 = NDArray[np.float64]
@@ -154,7 +154,8 @@ class BatchNovelty:
         if self._reservoir is None:
             requests = self._requests()
             inputs = columns.inputs(requests, self._learner.scaler, pad=False)
-            self._reservoir = Reservoir(self._project(inputs, range(len(requests))), self._asked)
+            near = NEAR_WORDS if columns.has_words else NEAR
+            self._reservoir = Reservoir(self._project(inputs, range(len(requests))), self._asked, near)
         return self._reservoir
 
     def _embed(self, i: int) -> F64:

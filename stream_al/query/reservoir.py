@@ -16,8 +16,9 @@ F64 = NDArray[np.float64]
 SIZE = 64
 STRIDE = 8
 """Requests that are forgotten together; the typical distance is measured then, and costs little a request."""
-NEAR = 0.1
-"""Fraction of the reservoir's typical distance below which an event is a near-duplicate."""
+NEAR, NEAR_WORDS = 0.3, 0.5
+"""Fraction of the reservoir's typical distance below which an event is a near-duplicate: of columns, and of
+texts, of which two that share nothing lie at nearly one distance, and one word of fifteen is 0.4 of it."""
 COPY = 1e-12
 """Squared distance up to which two items are copies of each other."""
 ROUNDING = 1e-5
@@ -44,10 +45,13 @@ class Reservoir:
         Embeddings, oldest first; never changed, so copies share it.
     requests : int, optional
         Requests of the partition so far, where it was more than are remembered.
+    near : float
+        Fraction of the typical distance up to which an event is a near-duplicate.
     """
 
-    def __init__(self, items: F64, requests: int | None = None) -> None:
+    def __init__(self, items: F64, requests: int | None = None, near: float = NEAR) -> None:
         self._items = items
+        self._near = near
         self._requests = len(items) if requests is None else requests
         self._typical: float | None = None
 
@@ -56,12 +60,12 @@ class Reservoir:
 
     def copy(self) -> Reservoir:
         """Return an independent copy."""
-        twin = Reservoir(self._items, self._requests)
+        twin = Reservoir(self._items, self._requests, self._near)
         twin._typical = self._typical
         return twin
 
     def near(self, embedding: F64) -> bool:
-        """Return whether the embedding (64,) lies within a tenth of the typical distance of a request."""
+        """Return whether the embedding (64,) lies within the radius of a request."""
         if not len(self._items):
             return False
         return bool(self._squares(embedding).min() <= max(self.radius**2, COPY))
@@ -82,7 +86,7 @@ class Reservoir:
     @property
     def radius(self) -> float:
         """Distance up to which an event is a near-duplicate; 0 where only copies are."""
-        return NEAR * self.typical
+        return self._near * self.typical
 
     def nearest(self, embedding: F64) -> tuple[int, float]:
         """Return the nearest remembered request's place, oldest first, and its distance.
