@@ -37,11 +37,14 @@ class Pushed(NamedTuple):
     probabilities : dict of str to float
     request : dict or None
         The label request, as a message, when the rule asks about this event.
+    batch : tuple of dict
+        With ``query.window``: the requests about events of the block that this one ended.
     """
 
     label: str | None
     probabilities: dict[str, float]
     request: dict[str, Any] | None
+    batch: tuple[dict[str, Any], ...] = ()
 
 
 class ActiveStream:
@@ -114,7 +117,8 @@ class ActiveStream:
             raise InvalidMessage(error["code"], error["message"], error["where"])
         requests, (prediction,) = self._drain(LABEL_REQUESTS), self._drain(PREDICTIONS)
         self.log.truncate(EVENTS, 0, self.log.bounds(EVENTS, 0)[1])
-        return Pushed(prediction["label"], prediction["probabilities"], requests[0] if requests else None)
+        request = requests.pop() if prediction["asked"] else None  # those of a block's end come first
+        return Pushed(prediction["label"], prediction["probabilities"], request, tuple(requests))
 
     def answer(self, request: Mapping[str, Any], label: str, annotator_id: str = "me") -> None:
         """Answer a request, now or much later; it is learned at once.

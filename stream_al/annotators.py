@@ -7,7 +7,6 @@ replay, or another policy that asks about the same event meets the same person i
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -16,40 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from stream_al.duration import DURATION, parse_duration
 from stream_al.errors import ConfigurationError
 from stream_al.query.coin import Coin
 
-_MILLISECONDS = {"ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6, "d": 8.64e7, "w": 6.048e8}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 MAX_SIGMA = 10.0
 """Beyond it delays overflow."""
 _FORMS = "none, fixed:N, fixed:5m, lognormal:MEDIAN,SIGMA (N and MEDIAN in events, or a duration like 2h)"
-
-
-def parse_duration(text: str) -> float:
-    """Return a duration in milliseconds.
-
-    Parameters
-    ----------
-    text : str
-        A number and one of ms, s, m, h, d, w.
-
-    Raises
-    ------
-    ConfigurationError
-        It is something else.
-
-    Examples
-    --------
-    >>> parse_duration("5m"), parse_duration("1.5h")
-    (300000.0, 5400000.0)
-    """
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ConfigurationError(
-            f"found the duration {text!r}; expected a number and one of ms, s, m, h, d, w, for example 5m"
-        )
-    return float(match[1]) * _MILLISECONDS[match[2]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +70,7 @@ class Delay:
         spread = _number(sigma, text) if comma else 0.0
         if spread > MAX_SIGMA:
             raise ConfigurationError(f"found sigma {spread:g} in the delay {text!r}; expected at most 10")
-        if _DURATION.fullmatch(median.strip()):
+        if DURATION.fullmatch(median.strip()):
             return cls(parse_duration(median), spread, "ms", seed)
         return cls(_number(median, text), spread, "events", seed)
 

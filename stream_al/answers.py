@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stream_al.monitor.estimate import Bounds, Estimate, interval, labelled_only, worst_case
-from stream_al.ticket import Ticket
+from stream_al.ticket import BATCH, Ticket
 
 WINDOW = 400
 """Matured answered requests in the estimate."""
@@ -23,7 +23,11 @@ MATURE = 0.95
 
 
 class Answered(NamedTuple):
-    """One answered request; sorts by ask order."""
+    """One answered request; sorts by ask order.
+
+    ``weight`` is 0 for the choice of a block's end. An event that the floor asks about at once is not known
+    to be one that the end would have chosen, so with any weight such events would count twice.
+    """
 
     asked_at: int
     partition: int
@@ -52,7 +56,7 @@ class Accuracy(NamedTuple):
     withheld : bool
         True where a floor coin could not ask in the window (no token, or paused): show no number.
     first, last : Answered or None
-        The ends of the window.
+        The ends of the window: its first and last answer that has a weight.
     """
 
     hajek: Estimate
@@ -83,7 +87,7 @@ class AnswerBook:
                 ticket.partition,
                 totals.asked,
                 loss,
-                1.0 / ticket.propensity,
+                0.0 if ticket.channel == BATCH else 1.0 / ticket.propensity,
                 totals.inverse_propensity,
                 totals.floor_blocked,
                 ticket.channel == "floor",
@@ -95,7 +99,7 @@ class AnswerBook:
             del self._book[0]
 
     def window(self, now: int) -> list[Answered]:
-        """Return the last 400 matured answered requests in ask order, at a log time."""
+        """Return the last 400 matured answers that have a weight, and those between, in ask order."""
         if not self._delays:
             return []
         # the order statistic at or above the quantile: no interpolation between two delays
@@ -104,7 +108,8 @@ class AnswerBook:
         end = len(self._book)
         while end and self._book[end - 1].asked_at > horizon:
             end -= 1
-        return self._book[max(0, end - WINDOW) : end]
+        weighing = [i for i in range(end) if self._book[i].weight]
+        return self._book[weighing[-WINDOW] if len(weighing) > WINDOW else 0 : end]
 
     def accuracy(self, now: int) -> Accuracy:
         """Return the estimate over the window at a log time."""
@@ -118,14 +123,15 @@ class AnswerBook:
             asked += part[-1].asked - part[0].asked + 1
             blocked += part[-1].floor_blocked - part[0].floor_blocked
             total_weight += part[-1].inverse_total - part[0].inverse_total + part[0].weight
+        weighing = [a for a in window if a.weight]
         return Accuracy(
-            interval(losses, weights),
+            interval(losses[weights > 0.0], weights[weights > 0.0]),
             labelled_only(losses),
             worst_case(losses, weights, total_weight),
             len(window) / asked if asked else 0.0,
             blocked > 0,
-            window[0] if window else None,
-            window[-1] if window else None,
+            weighing[0] if weighing else None,
+            weighing[-1] if weighing else None,
         )
 
     def delay_quantile(self, share: float) -> float | None:

@@ -14,6 +14,8 @@ from stream_al.log.protocol import Log
 from stream_al.models.products import pin_blas_threads
 from stream_al.models.registry import make_model
 from stream_al.outputs import OutputWriter
+from stream_al.query.batched import BatchedPolicy
+from stream_al.query.block import MOST
 from stream_al.query.novelty_scores import hybrid
 from stream_al.query.policies import POLICIES
 from stream_al.query.policy import QueryPolicy, RankedPolicy
@@ -68,11 +70,7 @@ def build_engine(
     """
     query = settings.query
     learner = learner or build_learner(settings)
-    if policy is None:
-        terms: tuple[object, ...] = (query.score, settings.model.name, settings.task.positive)
-        if query.cold_start != "none":
-            terms = (*terms, query.cold_start)
-        policy = find_policy(query.policy)(settings.budget(), settings.seed, terms)
+    policy = policy or make_policy(settings)
     options = EngineOptions(
         seed=settings.seed,
         max_batch=settings.engine.max_batch,
@@ -94,6 +92,41 @@ def make_writer(settings: Settings, learner: Learner) -> OutputWriter:
         guidelines=settings.task.guidelines,
         suggestion_share=settings.query.suggestion_share,
         seed=settings.seed,
+    )
+
+
+def make_policy(settings: Settings) -> RankedPolicy:
+    """Return the configured policy.
+
+    Raises
+    ------
+    ConfigurationError
+        There is none of that name.
+    """
+    window = settings.window()
+    query = settings.query
+    fingerprint: tuple[object, ...] = (query.score, settings.model.name, settings.task.positive)
+    if query.cold_start != "none":
+        fingerprint = (*fingerprint, query.cold_start)
+    make = find_policy(query.policy)
+    if window is None:
+        return make(settings.budget(), settings.seed, fingerprint)
+    # an open block holds classes by their number: other labels restart it
+    return BatchedPolicy(settings.budget(), window, settings.seed, (*fingerprint, settings.task.labels))
+
+
+def window_warning(settings: Settings) -> str | None:
+    """Return what is wrong where a block of events earns more than its end can ask, else None."""
+    window, budget = settings.window(), settings.budget()
+    if window is None or window.unit != "events":
+        return None
+    a_event = budget.asks_per_event * (1.0 - budget.floor_share)
+    if window.size * a_event <= MOST:
+        return None
+    return (
+        f"query.window is {window.size} events, which earn {window.size * a_event:.3g} requests, but the end "
+        f"of a block makes {MOST} at most; the rest is clipped: set query.window to at most "
+        f"{int(MOST / a_event)}, or lower query.budget"
     )
 
 

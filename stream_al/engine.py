@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, repeat
 
 import numpy as np
 
+from stream_al.batches import Batches, Late, read_again
 from stream_al.decode import DecodedEvent, decode_event, decode_mapped
 from stream_al.encode import EncodedInput, EncodingOptions, encode, from_message
 from stream_al.errors import CommitLost, InvalidMessage, InvalidTicket, LogUnreachable, WrongTopic
@@ -34,12 +35,15 @@ from stream_al.log.protocol import (
 from stream_al.mapping import EventMap
 from stream_al.novelty import BatchNovelty, Novelty
 from stream_al.outputs import OutputWriter, dead_letter_output, is_backlog
+from stream_al.query.batched import BatchedPolicy
 from stream_al.query.coin import PlaceCoin
 from stream_al.query.policy import Decision, QueryPolicy, ScoredEvent
 from stream_al.query.projection import Projection
 from stream_al.query.reservoir import remembered
 from stream_al.query.state import QueryState
 from stream_al.query_scores import Following, QueryScores
+from stream_al.stage_clock import StageClock
+from stream_al.work import Held, PartitionMemory, Work
 
 logger = logging.getLogger(__name__)
 # Builds a ScoredEvent in C: a third of the time of ScoredEvent(...), once an event.
@@ -86,6 +90,8 @@ class Tick:
         False where there was nothing to do, or the commit was lost.
     decided : list of (partition, event, decision)
         In offset order within a partition.
+    late : list of Late
+        Requests about events that had passed before, where the policy asks in batches.
     stage_seconds : dict
         Time by stage.
     """
@@ -98,46 +104,18 @@ class Tick:
     asked: int = 0
     model_version: int = 0
     decided: list[tuple[int, DecodedEvent, Decision]] = field(default_factory=list)
+    late: list[Late] = field(default_factory=list)
     scored: Scored | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)
 
     def restart(self) -> None:
         """Forget what was decided: the batch is decided again."""
         self.decided.clear()
+        self.late.clear()
         self.events = self.asked = self.dead_letters = 0
 
 
-Cut = Callable[[Sequence[tuple[int, DecodedEvent, Decision]]], int]
-
-
-@dataclass(slots=True)
-class _Partition:
-    """Memory of one owned partition: valid until the log says otherwise."""
-
-    state: QueryState
-    next_offset: int
-    novelty: Novelty
-
-
-@dataclass(slots=True)
-class _Work:
-    """One partition's share of a tick."""
-
-    partition: int
-    records: Sequence[Record]
-    valid: list[tuple[Record, DecodedEvent]] = field(default_factory=list)
-    encoded: list[EncodedInput] = field(default_factory=list)
-    invalid: list[tuple[Record, InvalidMessage]] = field(default_factory=list)
-
-    def cut_at(self, events: int) -> tuple[_Work, dict[int, list[Record]]]:
-        """Return the work up to its first valid events, and the records after them."""
-        last = self.valid[events - 1][0].offset
-        place = next(i for i, record in enumerate(self.records, 1) if record.offset == last)
-        invalid = [pair for pair in self.invalid if pair[0].offset < last]
-        first = _Work(
-            self.partition, self.records[:place], self.valid[:events], self.encoded[:events], invalid
-        )
-        return first, {self.partition: list(self.records[place:])}
+Cut = Callable[[Tick], int]
 
 
 class Engine:
@@ -177,7 +155,9 @@ class Engine:
         self._writer = writer
         self._sample_coin = PlaceCoin("sample", options.seed)
         self._project = Projection(options.seed)
-        self._memory: dict[int, _Partition] = {}
+        self._batches = Batches(policy, learner, writer) if isinstance(policy, BatchedPolicy) else None
+        self.forgotten_candidates = 0
+        self._memory: dict[int, PartitionMemory] = {}
         self._unrestored: Mapping[int, Progress] | None = None
         self._rejected: list[tuple[Record, InvalidMessage]] = []
         self._held: dict[int, list[Record]] = {}
@@ -213,7 +193,7 @@ class Engine:
             The first 1,000 records since the start hold no valid event.
         """
         tick = Tick()
-        clock = _StageClock(tick.stage_seconds)
+        clock = StageClock(tick.stage_seconds)
         if self._unrestored is not None:  # reading the truth back was interrupted: nothing goes before it
             return self._restored(tick)
         if self._memory:
@@ -233,7 +213,7 @@ class Engine:
             return tick
         tick.model_version = self.learner.position
         outputs, drafts = self._decide(work, tick, clock)
-        kept = cut(tick.decided) if cut and len(work) == 1 else tick.events
+        kept = cut(tick) if cut and len(work) == 1 else tick.events
         if kept < tick.events:
             work[0], self._held = work[0].cut_at(kept)
             tick.restart()
@@ -299,7 +279,9 @@ class Engine:
         for partition, committed in restored.items():
             state = self.policy.decode(committed.state)
             novelty = Novelty(state.asked, self._last_requests(partition, state.asked))
-            memory[partition] = _Partition(state, committed.next_offset, novelty)
+            held, forgotten = read_again(self.log, partition, state, self._understood)
+            self.forgotten_candidates += forgotten
+            memory[partition] = PartitionMemory(state, committed.next_offset, novelty, held)
         changed = [p for p, committed in restored.items() if self.policy.restarts(committed.state)]
         if changed:
             logger.warning(
@@ -373,7 +355,7 @@ class Engine:
             taken[partition] = held + taken.get(partition, [])
         return taken
 
-    def _decode(self, records: dict[int, list[Record]]) -> list[_Work] | None:
+    def _decode(self, records: dict[int, list[Record]]) -> list[Work] | None:
         """Return the decoded batch, or None while only invalid records were seen and more may come.
 
         A wrong topic is noticed before anything is committed: records are held back until the first
@@ -382,7 +364,7 @@ class Engine:
         work = []
         fresh = sum(map(len, records.values())) > sum(map(len, self._held.values()))
         for partition in sorted(records):
-            part = _Work(partition, records[partition])
+            part = Work(partition, records[partition])
             for record in part.records:
                 try:
                     event = self._event(record)
@@ -418,14 +400,18 @@ class Engine:
         source = f"{record.topic}/{record.partition}/{record.offset}"
         return decode_mapped(record.value, self.options.event_map, source)
 
+    def _understood(self, record: Record) -> Held:
+        event = self._event(record)
+        return Held(record, event, encode(event, self.options.encoding))
+
     # ---- decisions out ------------------------------------------------------------------------
 
     def _decide(
-        self, work: list[_Work], tick: Tick, clock: _StageClock
-    ) -> tuple[list[Output], dict[int, _Partition]]:
+        self, work: list[Work], tick: Tick, clock: StageClock
+    ) -> tuple[list[Output], dict[int, PartitionMemory]]:
         """Score the whole batch at one model position, decide partition by partition, write outputs."""
         outputs: list[Output] = []
-        drafts: dict[int, _Partition] = {}
+        drafts: dict[int, PartitionMemory] = {}
         encoded = list(chain.from_iterable(part.encoded for part in work))
         scored = tick.scored or (self.learner.score(encoded) if encoded else None)
         clock.lap("score")
@@ -436,7 +422,7 @@ class Engine:
         start = 0
         for part in work:
             memory = self._memory[part.partition]
-            draft = _Partition(memory.state, part.records[-1].offset + 1, memory.novelty)
+            draft = replace(memory, next_offset=part.records[-1].offset + 1)
             drafts[part.partition] = draft
             stop = start + len(part.valid)
             if scored is not None and part.valid:
@@ -448,7 +434,7 @@ class Engine:
             start = stop
         owner = self._memory.get(0)
         if self._rejected and owner is not None:
-            drafts.setdefault(0, _Partition(owner.state, owner.next_offset, owner.novelty))
+            drafts.setdefault(0, replace(owner))
             outputs.extend(dead_letter_output(record, "reply", error) for record, error in self._rejected)
             tick.dead_letters += len(self._rejected)
         for partition, draft in drafts.items():
@@ -462,9 +448,9 @@ class Engine:
 
     def _decide_partition(
         self,
-        part: _Work,
-        memory: _Partition,
-        draft: _Partition,
+        part: Work,
+        memory: PartitionMemory,
+        draft: PartitionMemory,
         scored: Scored,
         scores: list[int] | Following,
         first_row: int,
@@ -483,7 +469,12 @@ class Engine:
         ids = [event.event_id for _, event in part.valid]
         times = [record.timestamp_ms for record, _ in part.valid]
         before, feedback = memory.state, self.learner.feedback(part.partition)
-        if isinstance(scores, Following):
+        if self._batches is not None:
+            found = self._batches.decide(part, memory, times, scores, novelty, scored, first_row)
+            draft.state, draft.held, decisions = found.state, found.held, found.decisions
+            tick.late.extend(late._replace(place=late.place + len(tick.decided)) for late in found.late)
+            outputs.extend(found.outputs)
+        elif isinstance(scores, Following):
             score = scores.of(slice(first_row, first_row + len(ids)), novelty.distances)
             draft.state, decisions = decide_following(
                 self.policy, before, ids, times, feedback, novelty, score
@@ -491,16 +482,19 @@ class Engine:
         else:
             events = list(map(_scored_event, zip(ids, times, scores, strict=True)))
             draft.state, decisions = self.policy.decide(before, events, feedback, novelty.near, novelty.asked)
+        if self._batches is None:
+            outputs.extend(
+                self._writer.write(
+                    part.partition, part.valid, part.encoded, decisions, scored, first_row, before
+                )
+            )
         draft.novelty = novelty.after()
         decoded = [event for _, event in part.valid]
         tick.decided.extend(zip(repeat(part.partition), decoded, decisions))
         tick.asked += draft.state.asked - before.asked
-        outputs.extend(
-            self._writer.write(part.partition, part.valid, part.encoded, decisions, scored, first_row, before)
-        )
         outputs.extend(self._samples(part, before.events))
 
-    def _samples(self, part: _Work, seen: int) -> list[Output]:
+    def _samples(self, part: Work, seen: int) -> list[Output]:
         """Return samples for the scaler: q(n) = max(0.002, min(1, 256/n)), n = events so far."""
         coins = self._sample_coin(part.partition, [record.offset for record, _ in part.valid])
         hits: list[int] = np.flatnonzero(coins < sample_probability(seen + 1)).tolist()
@@ -514,16 +508,3 @@ class Engine:
 def sample_probability(n: int) -> float:
     """Return q(n), the probability that the n-th event of a partition is written as a sample."""
     return max(SAMPLE_FLOOR, min(1.0, SAMPLE_FIRST / n))
-
-
-class _StageClock:
-    """Splits a tick's time into stages."""
-
-    def __init__(self, seconds: dict[str, float]) -> None:
-        self._seconds = seconds
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._last
-        self._last = now

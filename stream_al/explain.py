@@ -32,7 +32,7 @@ from stream_al.replay import (
     records_of,
     what_is_gone,
 )
-from stream_al.ticket import BACKLOG, Ticket
+from stream_al.ticket import BACKLOG, BATCH, Ticket
 from stream_al_schemas import LabelReply
 
 TICKET_PREFIX = 68
@@ -98,6 +98,8 @@ class Explainer:
             found = self._left(engine, event_id, requests, record, occurrence if decided else 0)
         if found is None:
             raise self._unknown(event_id, record)
+        if record is not None and found.source == "log":
+            found = _with_end(found, requests)
         floor_coin, query_coin = (coin[0] for coin in query_coins(engine.options.seed)([event_id]))
         budget = engine.policy.budget
         return replace(
@@ -112,6 +114,7 @@ class Explainer:
             overlap=budget.overlap,
             request_id=requests[0].request_id if requests else None,
             answers=tuple(self._answers(engine, requests)),
+            batches=engine.policy.initial().block is not None,
             in_backlog=any(ticket.channel == BACKLOG for ticket in requests),
         )
 
@@ -176,7 +179,8 @@ class Explainer:
         budget = engine.policy.budget
         floor = budget.floor_share * budget.asks_per_event
         if here and here[0].channel != BACKLOG:
-            served = [each for _, each in predictions if each["predicted_at"] == here[0].asked_at]
+            late = here[0].channel == BATCH  # asked when its block ended, and predicted before
+            served = [p for _, p in predictions if late or p["predicted_at"] == here[0].asked_at]
             return _from_ticket(here[0], served[0] if served else None, floor)
         if predictions and occurrence:
             partition, prediction = predictions[min(occurrence, len(predictions)) - 1]
@@ -289,6 +293,14 @@ def _explained(rerun: Rerun, position: int, record: Record) -> Explanation:
         predicted=label,
         confidence=confidence,
     )
+
+
+def _with_end(found: Explanation, requests: Sequence[Ticket]) -> Explanation:
+    """Return what the end of the event's block made of it, where it was asked about then."""
+    for ticket in requests:
+        if ticket.channel == BATCH and _place(ticket) == (found.partition, found.offset):
+            return replace(found, asked=True, channel=BATCH, propensity=ticket.propensity)
+    return found
 
 
 def _unrefused(engine: Engine, before: QueryState, event: ScoredEvent, partition: int) -> Decision:

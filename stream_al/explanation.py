@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from stream_al.ticket import BACKLOG
+from stream_al.ticket import BACKLOG, BATCH
 
 
 class NearestRequest(NamedTuple):
@@ -43,7 +43,7 @@ class Explanation:
         Which of the events with this id that the log holds.
     offset : int or None
     asked : bool
-    channel : {"floor", "chosen", "backlog"} or None
+    channel : {"floor", "chosen", "batch", "backlog"} or None
         None where it was not asked.
     score, rank, chance, probability, propensity, tokens
         u, its mid-rank, what the rule gave it, p (the chance, or 0 where it was refused), the probability
@@ -71,6 +71,8 @@ class Explanation:
         Of the request for this event, whoever made it.
     answers : tuple of Answer
         To that request, so far.
+    batches : bool
+        Whether questions are asked at the ends of blocks, and only the floor's on the spot.
     in_backlog : bool
         Whether the backlog has a request for this event.
     """
@@ -109,6 +111,7 @@ class Explanation:
     confidence: float | None = None
     request_id: str | None = None
     answers: tuple[Answer, ...] = ()
+    batches: bool = False
     in_backlog: bool = False
     missing: tuple[str, ...] = field(default=())
 
@@ -137,6 +140,8 @@ class Explanation:
                 f"the floor coin fell on {self.floor_coin:.3g}, below {self.floor_threshold:.3g}; "
                 "the floor asks whatever the event is"
             )
+        if self.channel == BATCH:
+            return "it was among the best of its block that differ from each other; the block's end asks"
         chance = self.probability if self.chance is None else self.chance
         return "its chance is no longer known" if chance is None else self._fell(chance)
 
@@ -157,6 +162,8 @@ class Explanation:
             return "an operator had paused the chosen asks, and the floor coin did not hit"
         if not self.scored:
             return "the query score failed on it, so it could not be chosen"
+        if self.batches:
+            return "the floor coin did not hit, and the end of its block has not chosen it"
         if self.chance == 0.0 and self.tokens < self.overlap + 1:
             return f"{self.tokens:.3g} tokens were at hand, and the last one is kept for the floor"
         return self._fell(self.chance)

@@ -141,6 +141,13 @@ FAMILIES: tuple[Family, ...] = (
         _one(lambda s: s.unscored),
     ),
     Family(
+        "stream_al_forgotten_candidates_total",
+        "counter",
+        "process",
+        "Candidates of open blocks that the log had forgotten at a restart; they are not asked about.",
+        _one(lambda s: s.forgotten_candidates),
+    ),
+    Family(
         "stream_al_consumer_lag_records",
         "gauge",
         "partition",

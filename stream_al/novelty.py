@@ -13,7 +13,7 @@ from stream_al.encode import EncodedInput
 from stream_al.learner import Learner
 from stream_al.models.inputs import Inputs
 from stream_al.query.projection import Projection
-from stream_al.query.reservoir import NEAR, NEAR_WORDS, Reservoir, remembered
+from stream_al.query.reservoir import COPY, NEAR, NEAR_WORDS, Reservoir, remembered
 from stream_al.query.score_context import Distances
 
 F64 = NDArray[np.float64]
@@ -102,12 +102,12 @@ class BatchNovelty:
 
     def near(self, i: int) -> bool:
         """Return whether event i is a near-duplicate of a remembered request."""
-        reservoir = self._remembered() if self._refuse else None
+        reservoir = self.reservoir()
         return reservoir is not None and reservoir.near(self._embed(i))
 
     def nearest(self, i: int) -> Nearest | None:
         """Return the remembered request nearest to event i; None where nothing is compared."""
-        reservoir = self._remembered() if self._refuse else None
+        reservoir = self.reservoir()
         if reservoir is None or not len(reservoir):
             return None
         embedding = self._embed(i)
@@ -133,6 +133,37 @@ class BatchNovelty:
             self._reservoir.add(self._embed(i))
             if self._columns is not None:
                 self._columns.follow(self._reservoir)
+
+    def asked_earlier(self, encoded: EncodedInput) -> None:
+        """Remember an event that passed before this batch, or earlier in it."""
+        self._added.append(encoded)
+        if self._reservoir is not None:
+            self._reservoir.add(self.embedding_of(encoded))
+            if self._columns is not None:
+                self._columns.follow(self._reservoir)
+
+    def alike(self, i: int, others: F64) -> list[bool]:
+        """Return which other events (n, 64) are closer to event i than requests typically lie apart.
+
+        Texts that share little lie at nearly one distance, so of them only near-duplicates are alike.
+        """
+        reservoir = self.reservoir()
+        if reservoir is None:
+            return [False] * len(others)
+        limit = reservoir.radius if self._learner.columns.has_words else reservoir.typical
+        gap = others - self._embed(i)
+        found: list[bool] = (np.einsum("ij,ij->i", gap, gap) <= max(limit**2, COPY)).tolist()
+        return found
+
+    def reservoir(self) -> Reservoir | None:
+        """Return the embedded requests; None where nothing is told, or there is nothing to compare by."""
+        return self._remembered() if self._refuse else None
+
+    def embedding_of(self, encoded: EncodedInput) -> F64:
+        """Return the embedding (64,) of any event."""
+        inputs = self._learner.columns.inputs([encoded], self._learner.scaler, pad=False)
+        found: F64 = self._project(inputs, [0])[0]
+        return found
 
     def after(self) -> Novelty:
         """Return what is remembered behind the batch."""

@@ -23,11 +23,14 @@ from stream_al.log.protocol import (
     Output,
     Record,
 )
+from stream_al.query.batched import BatchAsk
+from stream_al.query.block import MILLION, NO_LABEL
 from stream_al.query.coin import Coin
 from stream_al.query.policy import Decision
 from stream_al.query.state import QueryState
 from stream_al.query.window import SCALE
-from stream_al.ticket import BACKLOG, Ticket, Totals, claimed
+from stream_al.ticket import BACKLOG, BATCH, Ticket, Totals, claimed
+from stream_al.work import Held
 
 # Builds an Output in C: a third of the time of Output(...), once an event.
 _output: Callable[[tuple[object, ...]], Output] = partial(tuple.__new__, Output)
@@ -177,6 +180,12 @@ class OutputWriter:
                 outputs.append(_output((PREDICTIONS, partition, key, orjson.dumps(prediction))))
         return outputs
 
+    def late_request(self, held: Held, ask: BatchAsk) -> Output:
+        """Return a request of a block's end: asked now, and served what was served when the event passed."""
+        _, _, _, served, confidence = ask.candidate
+        label = None if served == NO_LABEL else self._learner.labels[served]
+        return self._request(*held, ask.decision, label, confidence / MILLION, ask.totals, batch=True)
+
     def _request(
         self,
         record: Record,
@@ -186,6 +195,8 @@ class OutputWriter:
         label: str | None,
         confidence: float,
         totals: Totals,
+        *,
+        batch: bool = False,
     ) -> Output:
         suggest = (
             label is not None
@@ -194,7 +205,7 @@ class OutputWriter:
         )
         terms = _Terms(
             propensity=decision.propensity or 1.0,
-            channel=decision.channel,
+            channel=BATCH if batch else decision.channel,
             asked_at=decision.now,
             totals=totals,
             priority=round(100 * min(1.0, decision.rank)),

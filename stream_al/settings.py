@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from stream_al.encode import EncodingOptions
 from stream_al.errors import ConfigurationError
 from stream_al.mapping import EventMap
+from stream_al.query.block import Window
 from stream_al.query.ledger import Budget
 
 ENV_PREFIX = "STREAM_AL__"
@@ -67,6 +68,7 @@ class QuerySettings(Section):
     daily_cap: Annotated[int, Field(ge=1)] | None = None
     near_duplicates: bool = True
     suggestion_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    window: int | str | None = None
 
 
 class ModelSettings(Section):
@@ -193,6 +195,12 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _terms_hold(self) -> Settings:
         self.budget()
+        q = self.query
+        if self.window() is not None and (q.policy != "ranked" or self.budget().asks_everything):
+            raise ConfigurationError(
+                f"query.window is set beside query.policy {q.policy!r} and query.budget {q.budget:g}; it "
+                'needs "ranked" and a budget below query.overlap: leave one of them out'
+            )
         if len(set(self.task.labels)) < len(self.task.labels):
             raise ConfigurationError(f"task.labels names a label twice: {', '.join(self.task.labels)}")
         if self.labels.ttl_seconds > self.labels.accepted_for_seconds:
@@ -220,6 +228,10 @@ class Settings(BaseSettings):
         return Budget(
             q.budget, q.overlap, q.floor_share, q.capacity, q.credit, self.log.partitions, q.daily_cap
         )
+
+    def window(self) -> Window | None:
+        """Return the length of a block, None where every event is decided on the spot."""
+        return None if self.query.window is None else Window.parse(self.query.window)
 
     def encoding(self) -> EncodingOptions:
         """Return how text becomes hashed words."""

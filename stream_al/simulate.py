@@ -17,8 +17,9 @@ import orjson
 from numpy.typing import NDArray
 
 from stream_al.annotators import Annotators
+from stream_al.batches import Late
 from stream_al.build import build_engine
-from stream_al.decode import DecodedEvent, decode_event_fields
+from stream_al.decode import decode_event_fields
 from stream_al.encode import encode
 from stream_al.engine import Engine, Tick, sample_probability
 from stream_al.errors import DataError
@@ -198,22 +199,31 @@ class Simulation:
             stop = min(stop, int(self._samples[place]) + 1)
         return stop
 
-    def _cut(self, decided: Sequence[tuple[int, DecodedEvent, Decision]]) -> int:
+    def _cut(self, tick: Tick) -> int:
         """Return how many events stand before the first answer that this batch itself would cause.
 
         The law that cuts change nothing makes this exact: the rest is decided again after the answer.
         """
-        kept = len(decided)
+        whole = kept = len(tick.decided)
         if self._replies:
             kept = min(kept, max(1, self._replies[0][0] - self.row))
-        for i, (_, _, decision) in enumerate(decided):
+        for i, (_, _, decision) in enumerate(tick.decided):
             if i >= kept:
                 break
             if decision.asked:
                 kept = min(kept, int(self._due[self.row + i]) - self.row)
+        for late in tick.late:
+            due = self._due_at(self.row + late.place, late.event_id)
+            kept = min(kept, due - self.row) if late.place < kept else kept
         # chunks grow while nothing is cut off, so that little is decided twice
-        self._chunk = min(CHUNK, 2 * self._chunk) if kept == len(decided) else max(SMALLEST_CHUNK, kept)
+        self._chunk = min(CHUNK, 2 * self._chunk) if kept == whole else max(SMALLEST_CHUNK, kept)
         return kept
+
+    def _due_at(self, row: int, asked_id: str) -> int:
+        """Return before which row the first answer would be there if an event was asked about at ``row``."""
+        people = range(self.settings.query.overlap)
+        delays = self.people.delay.delays(person_id(asked_id, number) for number in people)
+        return min(due_row(self.times, row, float(delay), self.people.delay.unit) for delay in delays)
 
     def _feed(self, stop: int) -> None:
         """Append the replies that are due before the next event, then the events."""
@@ -302,21 +312,26 @@ class Simulation:
             self.run.positive_probability[start : start + n] = scored.shown[:n, column]
         cost = self.settings.query.overlap
         spent = self.run.spent_by_event[start - 1] if start else 0
+        asking: list[int] = []
+        ends = {late.place: [each for each in tick.late if each.place == late.place] for late in tick.late}
         for i, (_, event, decision) in enumerate(tick.decided):
-            if decision.asked:
-                spent += cost
-                self.run.asked += 1
-                self.run.asked_rows.append(self.row + i)
+            batch = ends.get(i, [])
+            rows = [*(self.first + late.offset for late in batch), *[self.row + i] * decision.asked]
+            spent += cost * len(rows)
+            self.run.asked += len(rows)
+            self.run.asked_rows += rows
+            asking += [self.row + i] * len(rows)
             self.run.spent_by_event[start + i] = spent
             if trace:
-                trace(_decision_line(event.event_id, tick, decision, scored.shown[i].tolist()))
-        for record in self.log.tail(LABEL_REQUESTS, 0, self._shown, n):
-            self._show(record.value)
+                trace(_decision_line(event.event_id, tick, decision, scored.shown[i].tolist(), batch))
+        requests = self.log.tail(LABEL_REQUESTS, 0, self._shown, len(asking)) if asking else []
+        for record, row in zip(requests, asking, strict=True):
+            self._show(record.value, row)
             self._shown = record.offset + 1
         self.row += n
 
-    def _show(self, request: bytes) -> None:
-        """Let people answer one request, each when they will."""
+    def _show(self, request: bytes, asked_at: int) -> None:
+        """Let people answer one request, each when they will; it was made at row ``asked_at``."""
         message = orjson.loads(request)
         asked_id = message["event"]["event_id"]
         row = self.table.row_of(asked_id)
@@ -336,8 +351,8 @@ class Simulation:
                 "label": answer.label,
                 "annotator_id": f"simulated-{number}",
             }
-            due = due_row(self.times, row, answer.delay, self.people.delay.unit)
-            heapq.heappush(self._replies, (due, row, row, orjson.dumps(reply)))
+            due = due_row(self.times, asked_at, answer.delay, self.people.delay.unit)
+            heapq.heappush(self._replies, (due, row, asked_at, orjson.dumps(reply)))
 
     def _teach_initial(self) -> None:
         """Append the first rows as organic replies, as somebody importing old labels does."""
@@ -451,7 +466,10 @@ def _chunks(rows: range) -> Iterator[range]:
         yield range(start, min(rows.stop, start + CHUNK))
 
 
-def _decision_line(event_id: str, tick: Tick, decision: Decision, probabilities: list[float]) -> bytes:
+def _decision_line(
+    event_id: str, tick: Tick, decision: Decision, probabilities: list[float], batch: Sequence[Late]
+) -> bytes:
+    """Return an event's line; ``batch`` names what was asked right before it, at the end of a block."""
     return orjson.dumps(
         {
             "event_id": event_id,
@@ -464,5 +482,6 @@ def _decision_line(event_id: str, tick: Tick, decision: Decision, probabilities:
             "floor": decision.floor,
             "asked": decision.asked,
             "propensity": decision.propensity,
+            **({"batch": [late.event_id for late in batch]} if batch else {}),
         }
     )

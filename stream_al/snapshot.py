@@ -84,6 +84,8 @@ class Snapshot:
         Of the last micro-batch: the query score, and the probability of the predicted class.
     unscored : int
         Events of this process that the query score failed on.
+    forgotten_candidates : int
+        Candidates of open blocks that the log had forgotten when their partition was restored.
     score_error : str
         What went wrong with it last; empty while nothing has.
     bad_ratio : float
@@ -124,6 +126,7 @@ class Snapshot:
     mean_uncertainty: float | None = None
     mean_confidence: float | None = None
     unscored: int = 0
+    forgotten_candidates: int = 0
     score_error: str = ""
     bad_ratio: float = 0.0
     reply_lag: int = 0

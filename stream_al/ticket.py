@@ -26,6 +26,8 @@ UNKEYED = "0"
 """Key id of tickets that were signed without a secret."""
 BACKLOG = "backlog"
 """Channel of requests that somebody made from old events: outside the stream's budget and its estimates."""
+BATCH = "batch"
+"""Channel of what the end of a block chose: within the budget, outside the estimates."""
 _MAC_BYTES = 16
 
 
@@ -59,7 +61,8 @@ class Ticket:
         Its recalibrated probability.
     propensity : float or None
         Probability, given all that came before, that this event was asked; None for the backlog's.
-    channel : {"floor", "chosen", "backlog"}
+    channel : {"floor", "chosen", "batch", "backlog"}
+        ``"batch"``: chosen at the end of a block; it has no weight in the estimates.
     overlap, ttl_seconds, resolve_by : int
         Votes wanted; the wish and the log time (ms) at which fewer must do.
     suggestion_shown : bool
@@ -112,7 +115,7 @@ class _Contents(BaseModel):
     served: _Text | None
     confidence: Annotated[float, Field(ge=0, le=1)]
     propensity: Annotated[float, Field(gt=0, le=1)] | None
-    channel: Literal["floor", "chosen", "backlog"]
+    channel: Literal["floor", "chosen", "batch", "backlog"]
     overlap: Annotated[int, Field(ge=1, le=16)]
     ttl_seconds: Annotated[int, Field(gt=0, le=2**40)]
     resolve_by: _Count

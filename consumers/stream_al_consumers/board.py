@@ -123,6 +123,7 @@ class Board:
                 "bad_ratio": self._bad_ratio(),
                 **_means(tick),
                 "unscored": self._engine.scores.failures,
+                "forgotten_candidates": self._engine.forgotten_candidates,
                 "score_error": self._engine.scores.error,
             }
         if self._group is not None:

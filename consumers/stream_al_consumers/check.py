@@ -10,14 +10,14 @@ from typing import Literal, NamedTuple
 
 import orjson
 
-from stream_al.build import build_learner, find_policy, make_scores
+from stream_al.build import build_learner, find_policy, make_policy, make_scores, window_warning
 from stream_al.datasets import infer_labels, read_table, require_two_labels
 from stream_al.errors import ConfigurationError, DataError, LogError, StreamALError
 from stream_al.log.owner_lock import OwnerLock
 from stream_al.log.protocol import EVENTS, Log
 from stream_al.log.sqlite import SqliteLog
-from stream_al.query.policies import POLICIES
-from stream_al.query.state import MARKS, MAX_ENCODED, REMEMBERED_IDS, QueryState
+from stream_al.query.block import MOST, Block, Candidate
+from stream_al.query.state import MARKS, MARKS_BESIDE_BLOCK, MAX_ENCODED, REMEMBERED_IDS, QueryState
 from stream_al.query.window import SCALE, SIZE, ScoreWindow
 from stream_al.settings import Settings
 from stream_al_consumers.configuration import log_name, open_log, read_settings
@@ -53,6 +53,8 @@ def findings(
         return
     yield Finding("ok", "settings", f"task {settings.task.name}, {_labels(settings)}")
     yield Finding("ok", "budget", settings.budget().bound())
+    if (wasted := window_warning(settings)) is not None:
+        yield Finding("warning", "window", wasted)
     for what, look in (("model", _model), ("state", _state), ("tickets", _tickets)):
         yield _looked(what, lambda look=look: look(settings))  # type: ignore[misc]  # bound in this turn
     served = False
@@ -89,12 +91,15 @@ def _model(settings: Settings) -> str:
 
 def _state(settings: Settings) -> str:
     """Measure the largest query state that can occur."""
-    policy = POLICIES[settings.query.policy](settings.budget(), settings.seed)
+    policy = make_policy(settings)
+    start = policy.initial()
+    marks = MARKS if start.block is None else MARKS_BESIDE_BLOCK
     full = QueryState(
-        policy.initial().ledger,
-        windows=[ScoreWindow([SCALE] * SIZE, SIZE, 1.0) for _ in policy.initial().windows],
-        marks=[(i, i) for i in range(MARKS)],
+        start.ledger,
+        windows=[ScoreWindow([SCALE] * SIZE, SIZE, 1.0) for _ in start.windows],
+        marks=[(i, i) for i in range(marks)],
         recent=list(range(REMEMBERED_IDS)),
+        block=start.block and Block(0, 0.0, [Candidate(i, i, i, i, i) for i in range(MOST)]),
     )
     size = len(policy.encode(full))
     if size > MAX_ENCODED:

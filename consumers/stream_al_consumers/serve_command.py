@@ -26,6 +26,7 @@ def serve(
     """
     from dataclasses import asdict
 
+    from stream_al.build import window_warning
     from stream_al_consumers.configuration import read_settings, unconfigured
     from stream_al_consumers.service import serve as run
 
@@ -42,6 +43,9 @@ def serve(
             )
             + "(make a configuration with `stream-al init --from FILE --label COL`)"
         )
+
+    if (wasted := window_warning(settings)) is not None:
+        say(f"warning: {wasted}")
 
     def announce(address: Address) -> None:
         if json:

@@ -43,6 +43,9 @@ def simulate(
     budget: Annotated[float, typer.Option(help="Labels per event.")] = 0.05,
     credit: Annotated[float, typer.Option(help="Labels spent ahead at the start, paid back.")] = 20.0,
     policy: Annotated[str, typer.Option(help="ranked, random, periodic, split, …")] = "ranked",
+    window: Annotated[
+        str | None, typer.Option(help="Ask in batches: at the end of every N events, or of every 5m.")
+    ] = None,
     score: Annotated[
         str, typer.Option(help="margin, entropy, bald, hybrid, hybrid:0.7, density, mypkg.mod:score, …")
     ] = "margin",
@@ -67,6 +70,7 @@ def simulate(
     plot: Annotated[Path | None, typer.Option(help="Write the picture here.")] = None,
 ) -> None:
     """Run a labelled file through the engine, as a stream: what would these labels have bought?"""
+    from stream_al.build import window_warning
     from stream_al.comparison import Job, report
     from stream_al.errors import ConfigurationError
     from stream_al.simulate import Plan
@@ -89,6 +93,7 @@ def simulate(
                 "credit": credit,
                 "policy": policy,
                 "score": score,
+                "window": window,
                 "cold_start": cold_start,
             },
             "model": {"name": model},
@@ -104,6 +109,8 @@ def simulate(
     for target in (plot, decisions, None if json in (None, "-") else Path(json)):
         if target is not None and not target.parent.is_dir():
             raise ConfigurationError(f"there is no directory {target.parent}; make it, or name another file")
+    if (wasted := window_warning(job.settings(seed))) is not None:
+        say(f"warning: {wasted}")
     pairs = run_job(job, [seed] if seeds is None else list(range(seeds)), decisions)
     result = report(pairs, job.settings(pairs[0].seed), job.people(pairs[0].seed))
     if plot is not None:

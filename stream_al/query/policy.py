@@ -141,12 +141,16 @@ def query_coins(seed: int) -> TwoCoins:
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """Numbers of the rule that are fixed for a batch; ``full`` is -1 where everything is asked."""
+    """Numbers of the rule that are fixed for a batch; ``full`` is -1 where everything is asked.
+
+    ``rim`` is what the bucket holds; above ``full`` whatever comes is chosen.
+    """
 
     floor: float
     chosen: float
     cost: int
     reserve: int
+    rim: int
     full: int
     tilt: float
     cap: int | None
@@ -178,6 +182,7 @@ class RankedPolicy:
             chosen=b * (1.0 - budget.floor_share),
             cost=budget.cost,
             reserve=budget.cost + TOKEN,
+            rim=budget.limit,
             full=-1 if budget.asks_everything else budget.limit - budget.cost,
             tilt=2.0 / budget.limit,
             cap=budget.daily_cap,
@@ -212,7 +217,7 @@ class RankedPolicy:
         """Return the state after the events, and one decision an event."""
         s = state.copy()
         ledger, window = s.ledger, s.windows[1 if feedback.rare else 0]
-        terms, income, limit = self._terms, self.budget.income, self.budget.limit
+        terms, income, limit = self._terms, self.budget.income, self._terms.rim
         recent = set(s.recent)
         decisions: list[Decision] = []
         floor_coins, query_coins = self._coins([event.event_id for event in events])

@@ -17,15 +17,19 @@ from hashlib import blake2b
 from itertools import chain
 
 from stream_al.errors import LogError
+from stream_al.query.block import Block
 from stream_al.query.ledger import Budget, Ledger
 from stream_al.query.window import ScoreWindow
 
 FORMAT = 1
+FORMAT_WITH_BLOCK = 2
+"""The same with an open block behind it; written only where ``query.window`` is set."""
 MAX_ENCODED = 3072
 """Characters; Kafka's default limit for offset metadata is 4,096."""
 REMEMBERED_IDS = 64
 HOUR_MS = 3_600_000
-MARKS = 64
+MARKS, MARKS_BESIDE_BLOCK = 64, 40
+"""An open block takes the room of 24 marks; requests come together then, and share theirs."""
 WINDOWS = 2
 """Active scores at most: the configured one and, for rare classes, risk."""
 
@@ -73,6 +77,8 @@ class QueryState:
         From which "asks younger than T" is read; when full, thinned so that gaps grow with age.
     recent : list of int
         Hashes of the last 64 asked ids, oldest first.
+    block : Block or None
+        The open block, where the policy asks in batches.
     """
 
     ledger: Ledger
@@ -86,6 +92,7 @@ class QueryState:
     windows: list[ScoreWindow] = field(default_factory=lambda: [ScoreWindow() for _ in range(WINDOWS)])
     marks: list[tuple[int, int]] = field(default_factory=list)
     recent: list[int] = field(default_factory=list)
+    block: Block | None = None
 
     def copy(self) -> QueryState:
         """Return an independent copy."""
@@ -101,6 +108,7 @@ class QueryState:
             [window.copy() for window in self.windows],
             self.marks.copy(),
             self.recent.copy(),
+            None if self.block is None else self.block.copy(),
         )
 
     def advance(self, record_ms: int) -> int:
@@ -114,19 +122,27 @@ class QueryState:
 
     def note_ask(self, event_id: str, propensity: float) -> None:
         """Remember one request."""
+        self.note(id_hash(event_id), 1.0 / propensity)
+
+    def note(self, identity: int, weight: float) -> None:
+        """Remember one request by the hash of its event's id and its weight in the estimates."""
         self.asked += 1
-        self.inverse_propensity += 1.0 / propensity
-        self.recent.append(id_hash(event_id))
+        self.inverse_propensity += weight
+        self.recent.append(identity)
         if len(self.recent) > REMEMBERED_IDS:
             del self.recent[0]
         if self.marks and self.marks[-1][0] == self.now:
             self.marks[-1] = (self.now, self.asked)
         else:
             self.marks.append((self.now, self.asked))
-            if len(self.marks) > MARKS:
-                self._thin_marks()
+            self.thin_marks()
 
-    def _thin_marks(self) -> None:
+    def thin_marks(self) -> None:
+        """Keep as many marks as there is room for."""
+        while len(self.marks) > (MARKS if self.block is None else MARKS_BESIDE_BLOCK):
+            self._drop_mark()
+
+    def _drop_mark(self) -> None:
         """Drop the mark whose neighbours are closest for their age, so that gaps grow with age."""
         ages = [self.now - moment for moment, _ in self.marks]
         gaps = [(older - newer) / (older + 1) for older, newer in zip(ages, ages[2:], strict=False)]
@@ -154,7 +170,11 @@ def encode_state(state: QueryState, configuration: bytes) -> str:
     """Return the state as at most 3,072 base64 characters."""
     led = state.ledger
     parts = [
-        _HEAD.pack(FORMAT, configuration, *(getattr(led, name) for name in Ledger.__slots__)),
+        _HEAD.pack(
+            FORMAT if state.block is None else FORMAT_WITH_BLOCK,
+            configuration,
+            *(getattr(led, name) for name in Ledger.__slots__),
+        ),
         _COUNTS.pack(
             state.now,
             state.last_ms,
@@ -172,6 +192,8 @@ def encode_state(state: QueryState, configuration: bytes) -> str:
     parts.append(bytes([len(state.marks), len(state.recent)]))
     parts.append(struct.pack("<" + "qI" * len(state.marks), *chain.from_iterable(state.marks)))
     parts.append(struct.pack(f"<{len(state.recent)}I", *state.recent))
+    if state.block is not None:
+        parts.append(state.block.pack())
     return b64encode(b"".join(parts)).decode()
 
 
@@ -186,10 +208,10 @@ def decode_state(text: str, configuration: bytes, budget: Budget) -> tuple[Query
     try:
         data = b64decode(text, validate=True)
         form, found, *account = _HEAD.unpack_from(data)
-        if form != FORMAT:
+        if form not in (FORMAT, FORMAT_WITH_BLOCK):
             raise LogError(
-                f"the committed query state has format {form}; this version reads {FORMAT}; "
-                "run the version that wrote it, or a newer one"
+                f"the committed query state has format {form}; this version reads {FORMAT} and "
+                f"{FORMAT_WITH_BLOCK}; run the version that wrote it, or a newer one"
             )
         ledger = Ledger(*account)
         at = _HEAD.size
@@ -216,10 +238,13 @@ def decode_state(text: str, configuration: bytes, budget: Budget) -> tuple[Query
             marks=[_MARK.unpack_from(data, at + i * _MARK.size) for i in range(marks)],
             recent=list(struct.unpack_from(f"<{recent}I", data, at + marks * _MARK.size)),
         )
+        if form == FORMAT_WITH_BLOCK:
+            state.block = Block.unpack(data, at + marks * _MARK.size + 4 * recent)
     except (ValueError, struct.error, IndexError) as error:
         raise LogError(f"the committed query state cannot be read: {error}; the log is damaged") from error
     if found == configuration:
         return state, True
     state.ledger = ledger.under(budget)
     state.windows = [ScoreWindow() for _ in range(WINDOWS)]
+    state.block = None
     return state, False

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
+import orjson
 import pytest
 from support.engines import Clock, answer, feed, make_engine, make_learner, outputs
-from support.messages import gaussian_events, organic, truth_of
+from support.messages import gaussian_events, office, organic, truth_of
 
 from stream_al import columns
 from stream_al.decode import decode_event_fields
@@ -28,6 +30,9 @@ from stream_al.query.ledger import Budget
 
 POLL_SIZES = (1, 7, 64, 500)
 COPIES = 37
+WINDOWS = (None, 40, "30s")
+"""Length of a block: every event on the spot, events, log time."""
+MS_PER_EVENT = 700
 STAGES = ((0, 100), (150, 500), (450, 500), (700, 200))
 """Model position, and how many events pass at it."""
 
@@ -38,11 +43,12 @@ def copied_rows(n: int, columns: int) -> list[dict]:
     return [{**rows[i // COPIES], "event_id": f"copy-{i}"} for i in range(n)]
 
 
-def run(size: int, *, rows: int = 24) -> dict[str, list[bytes]]:
+def run(size: int, window: int | str | None = None, *, rows: int = 24) -> dict[str, list[bytes]]:
     """Return the outputs of the stream polled in pieces of one size, at the recorded positions."""
-    log = MemoryLog(clock=Clock())
+    clock = Clock()
+    log = MemoryLog(clock=clock)
     learner = make_learner(Pool(3, 0))
-    engine = make_engine(log, learner, max_batch=size, budget=Budget(0.2))
+    engine = make_engine(log, learner, max_batch=size, budget=Budget(0.2), window=window)
     taught = gaussian_events(450, seed=6, columns=rows, spread=0.6)
     answer(log, [organic(event, truth_of(event)) for event in taught])
     events = iter(copied_rows(sum(n for _, n in STAGES), rows))
@@ -53,7 +59,9 @@ def run(size: int, *, rows: int = 24) -> dict[str, list[bytes]]:
             while engine.fold_some(before=position):
                 pass
 
-        feed(log, [next(events) for _ in range(n)])
+        for _ in range(n):
+            clock.now_ms += MS_PER_EVENT
+            feed(log, [next(events)])
         done = 0
         while done < n:
             done += engine.tick(fold).events
@@ -63,18 +71,25 @@ def run(size: int, *, rows: int = 24) -> dict[str, list[bytes]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def whole() -> dict[str, list[bytes]]:
-    return run(POLL_SIZES[-1])
+def channels(asked: list[bytes]) -> Counter[str]:
+    """Return how many requests came of the floor, of a choice on the spot, and of a block's end."""
+    return Counter(office().verify(orjson.loads(value)["ticket"]).channel for value in asked)
+
+
+@pytest.fixture(scope="module", params=WINDOWS)
+def whole(request) -> tuple[int | str | None, dict[str, list[bytes]]]:
+    return request.param, run(POLL_SIZES[-1], request.param)
 
 
 @pytest.mark.parametrize("size", POLL_SIZES[:-1])
 def test_poll_sizes_give_the_same_bytes(whole, size):
-    found = run(size)
-    for kind, values in whole.items():
+    window, expected = whole
+    found = run(size, window)
+    for kind, values in expected.items():
         assert found[kind] == values, kind
-    assert len(whole["requests"]) > 50
-    assert len(whole["samples"]) > 256
+    assert len(expected["requests"]) > 50
+    assert (channels(expected["requests"])["batch"] > 30) == (window is not None)
+    assert len(expected["samples"]) > 256
 
 
 def plain(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -131,13 +146,14 @@ rows = np.repeat(rng.normal(size=(60, 12)), 37, axis=0)[:800] + classes[:, None]
 features = {f"x{j}": rows[:, j] for j in range(12)}
 table = assemble("t", features, coded([f"class-{c}" for c in classes]))
 digest = hashlib.sha256()
-settings = Settings(query={"budget": 0.2}, task={"open_labels": True}, engine={"max_batch": int(sys.argv[1])})
+query = {"budget": 0.2, "window": sys.argv[2] or None}
+settings = Settings(query=query, task={"open_labels": True}, engine={"max_batch": int(sys.argv[1])})
 run = Simulation(table, settings, Annotators(Delay.parse("lognormal:30,1")))(trace=digest.update)
 print(digest.hexdigest(), run.fingerprint, run.asked)
 """
 
 
-def simulated(size: int, threads: int, hash_seed: int) -> str:
+def simulated(size: int, threads: int, hash_seed: int, window: str) -> str:
     """Return the digest of all decisions, the fingerprint and the asks of a run in another process."""
     environment = {
         **os.environ,
@@ -145,12 +161,13 @@ def simulated(size: int, threads: int, hash_seed: int) -> str:
         "OMP_NUM_THREADS": str(threads),
         "PYTHONHASHSEED": str(hash_seed),
     }
-    command = [sys.executable, "-c", SIMULATE, str(size)]
+    command = [sys.executable, "-c", SIMULATE, str(size), window]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
-def test_simulate_decides_alike_for_any_poll_size_thread_count_and_hash_seed():
+@pytest.mark.parametrize("window", ["", "40", "45s"])
+def test_simulate_decides_alike_for_any_poll_size_thread_count_and_hash_seed(window):
     ways = ((500, 1, 0), (500, 2, 0), (64, 1, 12_345), (7, 2, 7), (1, 1, 1))
-    runs = [simulated(*way) for way in ways]
+    runs = [simulated(*way, window) for way in ways]
     assert len(set(runs)) == 1, runs
     assert int(runs[0].split()[-1]) > 30

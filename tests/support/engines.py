@@ -13,6 +13,8 @@ from stream_al.log.memory import MemoryLog
 from stream_al.log.protocol import DEAD_LETTERS, EVENTS, LABEL_REPLIES, LABEL_REQUESTS, PREDICTIONS, Log
 from stream_al.models.protocol import OnlineModel
 from stream_al.outputs import OutputWriter
+from stream_al.query.batched import BatchedPolicy
+from stream_al.query.block import Window
 from stream_al.query.ledger import Budget
 from stream_al.query.policies import POLICIES
 from stream_al.query.scores import SCORES
@@ -51,6 +53,7 @@ def make_engine(
     policy: str = "ranked",
     score: str = "margin",
     cold_start: str = "none",
+    window: int | str | None = None,
     seed: int = 0,
     max_batch: int = 500,
     near_duplicates: bool = True,
@@ -71,7 +74,12 @@ def make_engine(
     )
     writer = OutputWriter(learner, seed=seed, overlap=budget.overlap, **outputs)
     scores = QueryScores(SCORES[score], seed, coverage=cold_start == "coverage")
-    return Engine(log, learner, POLICIES[policy](budget, seed), scores, writer, options)
+    rule = (
+        POLICIES[policy](budget, seed)
+        if window is None
+        else BatchedPolicy(budget, Window.parse(window), seed)
+    )
+    return Engine(log, learner, rule, scores, writer, options)
 
 
 def feed(log: Log, events: Iterable[dict[str, Any] | bytes]) -> None:

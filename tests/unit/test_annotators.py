@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream_al.annotators import Annotators, Delay, parse_duration
+from stream_al.annotators import Annotators, Delay
+from stream_al.duration import parse_duration
 from stream_al.errors import ConfigurationError
 
 IDS = [f"event-{i}" for i in range(20_000)]
