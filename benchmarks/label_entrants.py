@@ -188,7 +188,7 @@ def _random_paced(simulation: Simulation, wanted: int | None) -> Found:
 def _peer(make: MakeSampler) -> Callable[[Simulation, int | None], Found]:
     def run(simulation: Simulation, wanted: int | None) -> Found:
         tuned = tuned_run(simulation, make, wanted or 0)
-        return tuned.run, {"knob": tuned.knob, "tries": tuned.tries}
+        return tuned.run, {"knob": tuned.knob, "tries": tuned.tries, "reached": tuned.reached}
 
     return run
 

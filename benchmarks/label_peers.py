@@ -30,6 +30,8 @@ F64 = NDArray[np.float64]
 TRIES = 8
 CLOSE = 0.95
 """A knob is right when the wanted labels are reached behind this part of the stream."""
+NARROW = 1.1
+"""Knobs that are closer than this ratio are not worth another run: what is spent jumps there."""
 
 
 class Sampler(Protocol):
@@ -197,11 +199,22 @@ class _Probabilities(QueryScores):
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """A peer's run, the knob that it was made with, and how many runs the search took."""
+    """A peer's run, and how it was found.
+
+    Attributes
+    ----------
+    run : Run
+    knob : float
+    tries : int
+        Runs that the search took.
+    reached : float
+        Part of the stream after which enough was asked.
+    """
 
     run: Run
     knob: float
     tries: int
+    reached: float
 
 
 class _TooEarly(Exception):
@@ -268,12 +281,14 @@ def tuned_run(simulation: Simulation, make: MakeSampler, learned: int) -> Tuned:
             low = max(low, (knob, max(got, 0.5)))
         else:
             high = min(high, (knob, got / max(part, 1e-3)))
+        if high[0] / low[0] < NARROW:
+            break
         knob = _next_knob(knob, learned, got / max(part, 1e-3), low, high)
-    _, knob, run = max(found, key=lambda each: each[0])
+    (_, reached), knob, run = max(found, key=lambda each: each[0])
     if run is None:
         run, _ = run_peer(simulation, make, knob, learned)
     assert run is not None
-    return Tuned(run, knob, len(found))
+    return Tuned(run, knob, len(found), reached)
 
 
 def _next_knob(
@@ -287,5 +302,5 @@ def _next_knob(
         if low_knob < guess < high_knob:
             return guess
     share = (target - math.log(low_got)) / max(1e-9, math.log(high_got) - math.log(low_got))
-    share = min(0.9, max(0.1, share))
+    share = min(0.7, max(0.3, share))  # what is spent jumps: a model that is asked about more is surer
     return math.exp((1 - share) * math.log(low_knob) + share * math.log(high_knob))

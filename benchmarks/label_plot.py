@@ -10,6 +10,8 @@ from benchmarks.label_entrants import ENTRANTS, HOWS
 from benchmarks.label_report import Line, Setting
 from stream_al.plots import COLOURS, INK, STYLE
 
+LEGEND = {"ncols": 6, "fontsize": 7.5, "frameon": False}
+
 
 def draw(settings: Sequence[Setting], path: Path) -> Path:
     """Draw the settings without delay (else all of the first delay) and return where the picture is."""
@@ -20,10 +22,11 @@ def draw(settings: Sequence[Setting], path: Path) -> Path:
     drawn = [each for each in drawn if each.delay == drawn[0].delay]
     middle = min(drawn, key=lambda each: abs(each.budget - 0.05))
     with rc_context(STYLE):
-        figure = Figure(figsize=(10.5, 4.6), layout="constrained")
+        figure = Figure(figsize=(10.5, 5.0), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.1))
         _budgets(left, drawn)
         _gains(right, middle)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", **LEGEND)
         streams = len(middle.streams)
         figure.suptitle(
             f"Equal learned labels, mean over {streams} streams", x=0.01, ha="left", fontweight="bold"
@@ -60,7 +63,6 @@ def _budgets(axes: Any, settings: Sequence[Setting]) -> None:
     axes.grid(axis="y")
     axes.set_xlabel("labels that may be asked for, share of the events")
     axes.set_ylabel("kappa over all events")
-    axes.legend(fontsize=7, frameon=False, ncols=2)
 
 
 def _gains(axes: Any, setting: Setting) -> None:
