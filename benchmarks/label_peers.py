@@ -284,7 +284,8 @@ def tuned_run(simulation: Simulation, make: MakeSampler, learned: int) -> Tuned:
         if high[0] / low[0] < NARROW:
             break
         knob = _next_knob(knob, learned, got / max(part, 1e-3), low, high)
-    (_, reached), knob, run = max(found, key=lambda each: each[0])
+    # one label less is as good: then the knob whose labels last longer
+    (_, reached), knob, run = max(found, key=lambda each: (min(each[0][0], learned - 1), *each[0][::-1]))
     if run is None:
         run, _ = run_peer(simulation, make, knob, learned)
     assert run is not None

@@ -179,10 +179,12 @@ def as_text(records: Sequence[Record]) -> str:
     for setting in summarise(records):
         late = ", answers late" if setting.delay != "none" else ""
         parts.append(f"### {100 * setting.budget:g} % of the labels{late}")
-        left = f"; {setting.left_out} are not, and left out" if setting.left_out else ""
         seeds = f"{setting.seeds} seed{'s' if setting.seeds != 1 else ''}"
         streams = f"{len(setting.streams)} stream{'s' if len(setting.streams) != 1 else ''}"
-        parts.append(f"{streams}, {seeds}, {setting.cells} of them finished by all entrants{left}.")
+        left = (
+            f" {setting.left_out} cells that not all have finished are left out." if setting.left_out else ""
+        )
+        parts.append(f"{streams}, {seeds}, {setting.cells} cells.{left}")
         if setting.lines:
             parts += [_means_table(setting)] + [_streams_table(setting, model) for model in MODELS]
     return "\n\n".join(part for part in parts if part)

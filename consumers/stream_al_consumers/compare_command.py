@@ -176,7 +176,8 @@ def _print(result: dict[str, Any]) -> None:
     _print_table(None, rows, list(COST))
     what = "kappa" if labels["equal"] else "kappa at equal labels"
     if len(rows) > 1:
-        out.print(f"{what}, less that of {rows[0]['name']}, with its 95 % interval over seeds:", markup=False)
+        interval = ", with its 95 % interval over seeds" if seeds > 1 else ""
+        out.print(f"{what}, less that of {rows[0]['name']}{interval}:", markup=False)
     width = max(len(row["name"]) for row in rows)
     for row in rows[1:]:
         out.print(f"  {row['name']:{width}}  {_interval(row['difference'].get(result['by']))}", markup=False)
