@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo demo-kafka test test-fast lint chaos recovery bench bench-kafka schemas clean
+.PHONY: help install demo demo-kafka test test-fast lint chaos recovery bench bench-labels bench-kafka schemas clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -45,6 +45,11 @@ recovery: $(STAMP)  ## how long a real Kafka and a group need after each kind of
 bench: $(STAMP)  ## benchmarks: ratios against a peer or a ceiling in the same run
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
+
+LABELS ?= --quick
+bench-labels: $(STAMP)  ## what the same labels buy, against the field's strategies; LABELS='--full --data FOLDER'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks.labels $(LABELS)
 
 bench-kafka: $(STAMP)  ## throughput on a real Kafka against bare loops of the same shape
 	$(BIN)/python -m benchmarks.bench_kafka

@@ -68,20 +68,31 @@ def compare_seed(
     rule = simulation(progress, trace)
     random = paced = None
     if baseline:
-        random = _baseline(simulation, rule.learned, frozenset(), progress)
-        paced = _baseline(simulation, rule.learned, _paced_ids(simulation), progress)
+        random = matched_random(simulation, rule.learned, progress=progress)
+        paced = matched_random(simulation, rule.learned, paced=True, progress=progress)
     return Pair(settings.seed, rule, random, paced)
 
 
-def _baseline(
-    simulation: Simulation, learned: int, preferred: Collection[str], progress: Progress | None
+def matched_random(
+    simulation: Simulation, learned: int, *, paced: bool = False, progress: Progress | None = None
 ) -> Run:
     """Return a run that asks at random and learns as many labels, within one.
 
+    Parameters
+    ----------
+    simulation : Simulation
+        Whose table, settings, people and plan are used; it may have run or not.
+    learned : int
+    paced : bool
+        Ask at the ledger's own pace, head start included; else a simple random sample.
+
+    Notes
+    -----
     With several votes a request, ties and late votes decide how many labels come of a sample, so the
     sample is fitted in a few tries.
     """
     settings, events = simulation.settings, simulation.end - simulation.first
+    preferred = _paced_ids(simulation) if paced else frozenset()
     wanted = learned
     for _ in range(TRIES):
         sample = random_sample(simulation, wanted, preferred)
@@ -171,9 +182,7 @@ def random_sample(simulation: Simulation, learned: int, preferred: Collection[st
     The stream is walked in a random order (a coin for every event), preferred events first, until enough
     of the visited ones would be answered before the end.
     """
-    table, people, times = simulation.table, simulation.people, simulation.times
-    first, end, tick = simulation.first, simulation.end, simulation.plan.tick
-    last_fold = end - 1 if tick is None else first + (end - 1 - first) // tick * tick
+    table, first, end = simulation.table, simulation.first, simulation.end
     coin = Coin("baseline", simulation.settings.seed)
     ids = {i: event_id(table, i) for i in range(first, end)}
     order = sorted(ids, key=lambda i: (ids[i] not in preferred, coin(ids[i])))
@@ -182,16 +191,20 @@ def random_sample(simulation: Simulation, learned: int, preferred: Collection[st
         if learned <= 0:
             break
         chosen.append(ids[i])
-        votes = [
-            people.answer(person_id(ids[i], number), table.label(i), [])
-            for number in range(simulation.settings.query.overlap)
-        ]
-        arrives = [
-            vote is not None and due_row(times, i, vote.delay, people.delay.unit) <= last_fold
-            for vote in votes
-        ]
-        learned -= all(arrives)
+        learned -= answered_in_time(simulation, i)
     return chosen
+
+
+def answered_in_time(simulation: Simulation, row: int) -> bool:
+    """Return whether a request about this row would be answered before the last event is predicted."""
+    table, people, times = simulation.table, simulation.people, simulation.times
+    first, end, tick = simulation.first, simulation.end, simulation.plan.tick
+    last_fold = end - 1 if tick is None else first + (end - 1 - first) // tick * tick
+    for number in range(simulation.settings.query.overlap):
+        vote = people.answer(person_id(event_id(table, row), number), table.label(row), [])
+        if vote is None or due_row(times, row, vote.delay, people.delay.unit) > last_fold:
+            return False
+    return True
 
 
 def report(pairs: Sequence[Pair], settings: Settings, people: Annotators) -> dict[str, Any]:
@@ -218,14 +231,47 @@ def report(pairs: Sequence[Pair], settings: Settings, people: Annotators) -> dic
         if baselines:
             result["baseline"]["random"]["per_seed"] = baselines
             result["baseline"]["random_same_ledger"]["per_seed"] = paced
+    result["people"] = terms_of(people)
+    result["config"] = settings.model_dump(mode="json", exclude={"ticket_keys"})
+    return result
+
+
+def terms_of(people: Annotators) -> dict[str, Any]:
+    """Return how simulated people answer, as JSON values."""
     delay = people.delay
-    result["people"] = {
+    return {
         "delay": {"median": delay.median, "sigma": delay.sigma, "unit": delay.unit},
         "no_answer": people.no_answer,
         "noise": people.noise,
     }
-    result["config"] = settings.model_dump(mode="json", exclude={"ticket_keys"})
-    return result
+
+
+def figures_of_runs(runs: Sequence[Run], settings: Settings) -> dict[str, Any]:
+    """Return the figures of one strategy: means over runs (one a seed), ``per_seed``, ``standard_error``."""
+    rows = [_figures(run, settings) for run in runs]
+    found = {**_mean(rows), "per_seed": rows}
+    if len(rows) > 1:
+        found["standard_error"] = _standard_error(rows)
+    return found
+
+
+def paired_interval(gains: Sequence[float]) -> dict[str, float | None]:
+    """Return the mean of paired differences and Student's 95 % interval; no ends where there is one pair.
+
+    Examples
+    --------
+    >>> {name: round(value, 3) for name, value in paired_interval([0.1, 0.2, 0.3]).items()}
+    {'gain': 0.2, 'lower': -0.048, 'upper': 0.448}
+    """
+    gain = np.array(gains)
+    if len(gain) < 2:
+        return {"gain": float(gain.mean()), "lower": None, "upper": None}
+    half = student.ppf(0.5 + CONFIDENCE / 2, len(gain) - 1) * gain.std(ddof=1) / math.sqrt(len(gain))
+    return {
+        "gain": float(gain.mean()),
+        "lower": float(gain.mean() - half),
+        "upper": float(gain.mean() + half),
+    }
 
 
 def _figures(run: Run, settings: Settings) -> dict[str, Any]:
@@ -234,6 +280,8 @@ def _figures(run: Run, settings: Settings) -> dict[str, Any]:
         "prequential": matrix.accuracy,
         "balanced": matrix.balanced_accuracy,
         "kappa": matrix.kappa,
+        "log_loss": _number(run.calibration.log_loss),
+        "ece": _number(run.calibration.ece),
     }
     if run.positive_probability is not None and run.positive_truth is not None:
         accuracy["pr_auc"] = _number(pr_auc(run.positive_truth, run.positive_probability))
@@ -280,14 +328,9 @@ def _efficiency(rules: Sequence[dict[str, Any]], baselines: Sequence[dict[str, A
         )
     }
     for name in ("kappa", "prequential"):
-        gain = np.array(
+        gains[name] = paired_interval(
             [r["accuracy"][name] - b["accuracy"][name] for r, b in zip(rules, baselines, strict=True)]
         )
-        found: dict[str, float | None] = {"gain": float(gain.mean()), "lower": None, "upper": None}
-        if len(gain) > 1:
-            half = student.ppf(0.5 + CONFIDENCE / 2, len(gain) - 1) * gain.std(ddof=1) / math.sqrt(len(gain))
-            found["lower"], found["upper"] = float(gain.mean() - half), float(gain.mean() + half)
-        gains[name] = found
     return gains
 
 

@@ -23,8 +23,10 @@ F64 = NDArray[np.float64]
 Curve = Sequence[Mapping[str, float]]
 """Points of one seed, as dicts with ``events``, ``labels`` and a measure."""
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe and Ito's palette: told apart by colour-blind readers, and in print by their lightness."""
+DASHES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1.5)))
+"""Of the first, second and third round of colours: more than seven lines."""
 INK, FAINT = "#333333", "#B8B8B8"
 GRID_POINTS = 300
 STYLE: dict[Any, Any] = {
@@ -114,7 +116,8 @@ def _draw(
         for axes, along in ((left, "labels"), (right, "events")):
             x, mean, spread = summarise(curves, along, measure)
             axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.16, linewidth=0)
-            axes.plot(x, mean, color=colour, linewidth=2.2, solid_capstyle="round")
+            dash = DASHES[place // len(COLOURS) % len(DASHES)]
+            axes.plot(x, mean, color=colour, linestyle=dash, linewidth=2.2, solid_capstyle="round")
             lowest, highest = min(lowest, mean.min()), max(highest, (mean + spread).max())
         ends.append((name, float(mean[-1]), colour))
     margin = 0.05 * max(highest - lowest, 0.02)

@@ -26,6 +26,7 @@ from stream_al.errors import DataError
 from stream_al.log.memory import MemoryLog
 from stream_al.log.protocol import DEAD_LETTERS, EVENTS, LABEL_REPLIES, LABEL_REQUESTS, PREDICTIONS, Log
 from stream_al.monitor.accuracy import ConfusionMatrix
+from stream_al.monitor.calibration import Calibration
 from stream_al.monitor.curve import CurvePoint, LearningCurve
 from stream_al.query.coin import PlaceCoin
 from stream_al.query.ledger import TOKEN
@@ -62,7 +63,11 @@ class Plan:
 
 @dataclass(slots=True)
 class Run:
-    """What one simulated run gave; arrays are over the scored events in order."""
+    """What one simulated run gave; arrays are over the scored events in order.
+
+    ``truth`` and ``predicted`` hold the same small integers for the same labels, -1 for none;
+    ``learned_by_event`` how many labels the model had learned when it predicted.
+    """
 
     events: int = 0
     asked: int = 0
@@ -76,6 +81,10 @@ class Run:
     confusion: ConfusionMatrix = field(default_factory=ConfusionMatrix)
     correct: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     known: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    calibration: Calibration = field(default_factory=Calibration)
+    truth: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    predicted: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    learned_by_event: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
     positive_probability: F64 | None = None
     positive_truth: NDArray[np.bool_] | None = None
     delays_events: list[int] = field(default_factory=list)
@@ -151,7 +160,10 @@ class Simulation:
         self._positive = self._positive_label()
         n = self.end - self.first
         self.run.correct, self.run.known = np.zeros(n, bool), np.zeros(n, bool)
-        self.run.spent_by_event = np.zeros(n, np.int64)
+        self.run.spent_by_event, self.run.learned_by_event = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self.run.truth = table.label_codes[self.first : self.end].astype(np.int64)
+        self.run.predicted = np.full(n, -1)
+        self._codes = {label: code for code, label in enumerate(table.label_names)}
         if self._positive is not None:
             self.run.positive_probability = np.zeros(n)
             self.run.positive_truth = np.array(
@@ -302,6 +314,13 @@ class Simulation:
         self.run.correct[start : start + n] = correct
         self.run.known[start : start + n] = known
         self._curve.add(correct[known], learned)
+        self.run.learned_by_event[start : start + n] = learned
+        codes = [self._codes.setdefault(label, len(self._codes)) for label in labels]
+        self.run.predicted[start : start + n] = [-1 if c is None else codes[c] for c in said]
+        if scored.fitted:
+            columns = {label: column for column, label in enumerate(labels)}
+            places = np.array([columns.get(t, -1) for t in truth if t is not None], dtype=np.int64)
+            self.run.calibration.add(scored.shown[:n][known], places)
         if (
             start + n
         ) * KAPPA_POINTS // self.run.correct.size > start * KAPPA_POINTS // self.run.correct.size:

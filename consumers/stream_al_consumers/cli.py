@@ -18,6 +18,7 @@ from stream_al_consumers.about_command import config_show, schemas_export, versi
 from stream_al_consumers.annotator_command import annotator
 from stream_al_consumers.backlog_command import backlog
 from stream_al_consumers.check_command import check
+from stream_al_consumers.compare_command import compare
 from stream_al_consumers.demo_command import demo
 from stream_al_consumers.explain_command import explain
 from stream_al_consumers.init_command import init
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "init": init,
     "simulate": simulate,
+    "compare": compare,
     "serve": serve,
     "produce": produce,
     "label": label,

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stream_al_consumers.jobs import check_job, check_targets, make_job, open_for_writing, write_json
 from stream_al_consumers.options import (
+    BudgetOption,
     CategoricalOption,
+    ColdStartOption,
+    CreditOption,
+    DelayOption,
     DropOption,
     HeadOption,
+    InitialOption,
     LabelOption,
+    LabelsOption,
+    NoAnswerOption,
+    NoiseOption,
+    PlotOption,
+    PositiveOption,
+    ResultOption,
+    TableArgument,
     TextOption,
+    TickOption,
     TimeOption,
-    listed,
 )
-from stream_al_consumers.output import out, print_json, say
-
-MOST_CLASSES = 1_000
+from stream_al_consumers.output import out, print_json
 
 if TYPE_CHECKING:
     from stream_al.comparison import Job, Pair
@@ -27,21 +38,21 @@ if TYPE_CHECKING:
 
 
 def simulate(
-    file: Annotated[Path, typer.Argument(help="CSV, CSV.gz, Parquet or npz (X, y).")],
+    file: TableArgument,
     label: LabelOption,
     text: TextOption = None,
     time: TimeOption = None,
     categorical: CategoricalOption = "",
     drop: DropOption = "",
     head: HeadOption = None,
-    positive: Annotated[str | None, typer.Option(help="The rare class that matters.")] = None,
-    labels: Annotated[str, typer.Option(help="Declared labels, separated by commas; open without.")] = "",
-    initial: Annotated[int, typer.Option(help="First rows that arrive labelled.", min=0)] = 0,
+    positive: PositiveOption = None,
+    labels: LabelsOption = "",
+    initial: InitialOption = 0,
     holdout: Annotated[
         float, typer.Option(help="Last share of the rows, only evaluated.", min=0, max=0.9)
     ] = 0.0,
-    budget: Annotated[float, typer.Option(help="Labels per event.")] = 0.05,
-    credit: Annotated[float, typer.Option(help="Labels spent ahead at the start, paid back.")] = 20.0,
+    budget: BudgetOption = 0.05,
+    credit: CreditOption = 20.0,
     policy: Annotated[str, typer.Option(help="ranked, random, periodic, split, …")] = "ranked",
     window: Annotated[
         str | None, typer.Option(help="Ask in batches: at the end of every N events, or of every 5m.")
@@ -49,66 +60,42 @@ def simulate(
     score: Annotated[
         str, typer.Option(help="margin, entropy, bald, hybrid, hybrid:0.7, density, mypkg.mod:score, …")
     ] = "margin",
-    cold_start: Annotated[
-        str,
-        typer.Option(help="none, or coverage: at first what is farthest from all that was asked."),
-    ] = "none",
+    cold_start: ColdStartOption = "none",
     model: Annotated[str, typer.Option(help="pool, river:…, sklearn:…, refit:…, mypkg.mod:make")] = "pool",
-    delay: Annotated[
-        str, typer.Option(help="none, fixed:N, lognormal:MEDIAN,SIGMA; in events, or 5m with --time.")
-    ] = "none",
-    no_answer: Annotated[float, typer.Option(help="Share of requests never answered.")] = 0.2,
-    noise: Annotated[float, typer.Option(help="Share of wrong answers.")] = 0.1,
-    tick: Annotated[int | None, typer.Option(help="Events a tick, as when live.", min=1)] = None,
+    delay: DelayOption = "none",
+    no_answer: NoAnswerOption = 0.2,
+    noise: NoiseOption = 0.1,
+    tick: TickOption = None,
     seed: Annotated[int, typer.Option(help="Moves all coins.")] = 0,
     seeds: Annotated[int | None, typer.Option(help="Run seeds 0 to K-1.", min=1)] = None,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Leave random out.")] = False,
     decisions: Annotated[Path | None, typer.Option(help="Write one JSON line an event here.")] = None,
-    json: Annotated[
-        str | None, typer.Option("--json", metavar="OUT", help="Write the result here as JSON; - prints it.")
-    ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write the picture here.")] = None,
+    json: ResultOption = None,
+    plot: PlotOption = None,
 ) -> None:
     """Run a labelled file through the engine, as a stream: what would these labels have bought?"""
     from stream_al.build import window_warning
-    from stream_al.comparison import Job, report
-    from stream_al.errors import ConfigurationError
-    from stream_al.simulate import Plan
+    from stream_al.comparison import report
 
-    declared = listed(labels)
-    job = Job(
-        source=str(file),
-        reading={
-            "label": label,
-            "text": text,
-            "time": time,
-            "categorical": listed(categorical),
-            "drop": listed(drop),
-            "head": head,
-            "labels": declared or None,
+    job = make_job(
+        file,
+        {"label": label, "text": text, "time": time, "categorical": categorical, "drop": drop, "head": head},
+        labels=labels,
+        positive=positive,
+        query={
+            "budget": budget,
+            "credit": credit,
+            "policy": policy,
+            "score": score,
+            "window": window,
+            "cold_start": cold_start,
         },
-        overrides={
-            "query": {
-                "budget": budget,
-                "credit": credit,
-                "policy": policy,
-                "score": score,
-                "window": window,
-                "cold_start": cold_start,
-            },
-            "model": {"name": model},
-            "task": {"labels": declared, "open_labels": not declared, "positive": positive},
-            "outputs": {"predictions": "none"},
-        },
-        delay=delay,
-        no_answer=no_answer,
-        noise=noise,
-        plan=Plan(initial, holdout, tick),
+        model=model,
+        people=(delay, no_answer, noise),
+        plan=(initial, holdout, tick),
         baseline=not no_baseline,
     )
-    for target in (plot, decisions, None if json in (None, "-") else Path(json)):
-        if target is not None and not target.parent.is_dir():
-            raise ConfigurationError(f"there is no directory {target.parent}; make it, or name another file")
+    check_targets(plot, decisions, json)
     if (wasted := window_warning(job.settings(seed))) is not None:
         say(f"warning: {wasted}")
     pairs = run_job(job, [seed] if seeds is None else list(range(seeds)), decisions)
@@ -128,28 +115,9 @@ def simulate(
 def run_job(job: Job, seeds: list[int], decisions: Path | None = None) -> list[Pair]:
     """Run all seeds with a progress bar, on as many cores as there are."""
     from stream_al.comparison import run_seeds
-    from stream_al.errors import ConfigurationError
-    from stream_al.table import doubtful_columns, infer_labels, require_two_labels
     from stream_al_consumers.output import progress
 
-    table = job.table(seeds[0])
-    require_two_labels(table)
-    labels = infer_labels(table)
-    for doubt in doubtful_columns(table):
-        say(f"warning: {doubt}")
-    if len(labels) > MOST_CLASSES:
-        raise ConfigurationError(
-            f"the label column holds {len(labels)} different values; expected classes, at most "
-            f"{MOST_CLASSES}; name another column with --label"
-        )
-    positive = job.overrides.get("task", {}).get("positive")
-    if positive is not None and positive not in labels:
-        raise ConfigurationError(f"--positive is {positive!r}; expected one of {', '.join(labels)}")
-    if job.people(seeds[0]).delay.unit == "ms" and table.timestamps_ms is None:
-        raise ConfigurationError(
-            f"the delay {job.delay!r} is a duration, but the file has no clock; name its column with --time, "
-            "or give the delay in events"
-        )
+    table = check_job(job, seeds[0])
     with progress() as bar:
         if len(seeds) > 1 and decisions is None:
             task = bar.add_task("seeds", total=len(seeds))
@@ -180,14 +148,6 @@ def draw(pairs: list[Pair], path: Path, budget: float, title: str) -> Path:
     if all(pair.random is not None for pair in pairs):
         runs["random"] = [pair.random.kappa_curve for pair in pairs if pair.random]
     return plot_comparison(runs, path, budget=budget, title=title, measure="kappa")
-
-
-def write_json(path: Path, result: dict[str, Any]) -> None:
-    """Write the result, or say why it cannot be."""
-    import json
-
-    with open_for_writing(path) as file:
-        file.write(json.dumps(result, indent=2).encode())
 
 
 def print_result(result: dict[str, Any]) -> None:
@@ -260,13 +220,3 @@ def _cell(tree: Any, form: str, path: tuple[str, ...]) -> str:
     for name in path:
         tree = tree.get(name) if isinstance(tree, dict) else None
     return "–" if tree is None else form.format(tree)
-
-
-def open_for_writing(path: Path) -> BinaryIO:
-    """Open a result's file, or say why that is not possible."""
-    from stream_al.errors import DataError
-
-    try:
-        return path.open("wb")
-    except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror}); name another file") from error

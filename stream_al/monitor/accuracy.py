@@ -91,11 +91,20 @@ class ConfusionMatrix:
         Chance ``pe`` is the agreement of independent labels with the same frequencies; 0 where that
         is 1 (one class, always predicted). Cohen, Educ. Psychol. Meas. 20(1), 1960.
         """
-        if not self.total:
-            return math.nan
-        truth, predicted = self.counts.sum(axis=1), self.counts.sum(axis=0)[:-1]
-        chance = float(truth @ predicted) / self.total**2
-        return (self.accuracy - chance) / (1.0 - chance) if chance < 1.0 else 0.0
+        return cohen_kappa(self.counts) if self.total else math.nan
+
+
+def cohen_kappa(counts: NDArray[np.integer[Any]] | NDArray[np.floating[Any]]) -> float:
+    """Return Cohen's kappa of a table (k, k + 1) of truth and prediction, the last column being none.
+
+    Cells may be weights. NaN where all are 0.
+    """
+    total = float(counts.sum())
+    if not total:
+        return math.nan
+    truth, predicted = counts.sum(axis=1), counts.sum(axis=0)[:-1]
+    agreed, chance = float(np.trace(counts)) / total, float(truth @ predicted) / total**2
+    return (agreed - chance) / (1.0 - chance) if chance < 1.0 else 0.0
 
 
 def pr_auc(positive: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> float:

@@ -29,6 +29,7 @@ from stream_al.query.policies import POLICIES
 from stream_al.query.scores import SCORES
 from stream_al.settings import Settings, TaskSettings
 from stream_al.simulate import Plan
+from stream_al.strategies import compare, cross, run_strategies
 from stream_al_consumers.api import Api
 from stream_al_consumers.board import Board
 from stream_al_consumers.cli import app
@@ -212,10 +213,11 @@ def test_every_message_stands_there_with_its_example(message):
     message.model_validate_json(example)
 
 
-def test_every_option_of_simulate_stands_there():
-    command: Any = typer.main.get_command(app).commands["simulate"]  # type: ignore[attr-defined]  # a group
+@pytest.mark.parametrize("name", ["simulate", "compare"])
+def test_every_option_stands_there(name):
+    command: Any = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]  # a group
     options = {p.opts[0] for p in command.params if p.param_type_name == "option" and p.name != "help"}
-    assert {codes(row[0])[0] for row in rows(page("docs/simulate.md"), "option")} == options
+    assert {codes(row[0])[0] for row in rows(page(f"docs/{name}.md"), "option")} == options
 
 
 # ---- the contract of simulate --json -------------------------------------------------------------
@@ -258,3 +260,23 @@ def test_every_field_of_the_result_stands_there(tmp_path):
     result = report([job.run(0), job.run(1)], job.settings(0), job.people(0))
     written = {codes(row[0])[0] for row in rows(section(page("docs/simulate.md"), "The result"), "field")}
     assert written == paths(json.loads(json.dumps(result)))
+
+
+def test_every_field_of_a_comparison_stands_there():
+    strategies = cross(["ranked", "random"], ["margin"], ["pool"])
+    common = Job("phishing", None, {"task": {"open_labels": True}}, head=150)
+    runs: dict[str, list[Any]] = {each.name: [] for each in strategies}
+    for name, pair in run_strategies({each.name: each.job(common) for each in strategies}, [0, 1]):
+        runs[name].append(pair.rule)
+    result = json.loads(json.dumps(compare(strategies, runs, [0, 1], common)))
+    found = {
+        path
+        for path in paths(result)
+        if path.split(".")[1:2] not in (["standard_error"], ["per_seed"], ["per_seed[]"])
+    }
+    written = {codes(row[0])[0] for row in rows(section(page("docs/compare.md"), "The result"), "field")}
+    kept = {"strategies[].per_seed", "strategies[].standard_error"}
+    shared = {path.removeprefix("strategies[].") for path in found if path.startswith("strategies[].")}
+    simulated = {codes(row[0])[0] for row in rows(section(page("docs/simulate.md"), "The result"), "field")}
+    assert {path for path in found if path.removeprefix("strategies[].") not in simulated} | kept == written
+    assert {"labels.learned", "accuracy.kappa", "accuracy.ece", "curve[].labels"} <= shared
