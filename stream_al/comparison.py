@@ -308,6 +308,7 @@ def _figures(run: Run, settings: Settings) -> dict[str, Any]:
             "p95": float(np.quantile(delays, 0.95)),
         },
         "curve": [{"events": p.events, "labels": p.labels, "accuracy": p.accuracy} for p in run.curve],
+        "reliability": run.calibration.reliability,
         "events_per_second": run.events / max(run.seconds, 1e-9),
     }
     if run.holdout:
@@ -342,7 +343,7 @@ def _mean(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _standard_error(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     errors = _combine(rows, lambda values: float(np.std(values, ddof=1) / math.sqrt(len(values))))
-    return {name: value for name, value in errors.items() if name not in ("curve", "events")}
+    return {name: value for name, value in errors.items() if name not in ("curve", "events", "reliability")}
 
 
 def _combine(rows: Sequence[Any], how: Callable[[list[float]], float]) -> Any:

@@ -30,7 +30,7 @@ from stream_al_consumers.options import (
     TickOption,
     TimeOption,
 )
-from stream_al_consumers.output import out, print_json
+from stream_al_consumers.output import out, print_json, say
 
 if TYPE_CHECKING:
     from stream_al.comparison import Job, Pair

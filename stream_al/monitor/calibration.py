@@ -73,3 +73,19 @@ class Calibration:
         binning", AAAI 2015.
         """
         return float(np.abs(self._right - self._confidence).sum()) / self.events if self.events else math.nan
+
+    @property
+    def reliability(self) -> list[dict[str, float]]:
+        """One point for every bin that holds something: its mean confidence, its accuracy, its events.
+
+        M. H. DeGroot and S. E. Fienberg, "The comparison and evaluation of forecasters", The Statistician
+        32, 1983: calibrated probabilities lie on the diagonal.
+        """
+        return [
+            {
+                "confidence": float(self._confidence[i] / self._count[i]),
+                "accuracy": float(self._right[i] / self._count[i]),
+                "events": int(self._count[i]),
+            }
+            for i in np.flatnonzero(self._count).tolist()
+        ]

@@ -41,6 +41,8 @@ def test_bins_by_hand():
     found.add(np.array([[0.9, 0.1], [0.9, 0.1], [0.55, 0.45], [1.0, 0.0]]), np.array([0, 1, 0, 0]))
     # the bin of 0.9 holds two, one of them right; those of 0.55 and of 1.0 one each
     assert found.ece == pytest.approx((abs(1 - 1.8) + abs(1 - 0.55) + abs(1 - 1.0)) / 4)
+    points = [(p["confidence"], p["accuracy"], p["events"]) for p in found.reliability]
+    assert points == [pytest.approx(point) for point in ((0.55, 1, 1), (0.9, 0.5, 2), (1.0, 1, 1))]
 
 
 def test_a_class_that_was_not_known_had_no_probability():

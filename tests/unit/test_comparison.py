@@ -52,7 +52,8 @@ def test_the_report_is_the_contract(pair):
     found = report([pair], settings(), people())
     wanted = {
         "schema", "events", "seeds", "labels", "accuracy", "estimate",
-        "effective_delay_events", "curve", "baseline", "efficiency", "events_per_second", "config",
+        "effective_delay_events", "curve", "reliability", "baseline", "efficiency",
+        "events_per_second", "config",
     }  # fmt: skip
     assert wanted <= found.keys()
     assert {"budget", "asked", "answered", "learned", "share", "worst_excess"} <= found["labels"].keys()
