@@ -73,8 +73,8 @@ MUTANTS = (
     Mutant(
         "baseline with fewer labels",
         "comparison.py",
-        "_baseline(simulation, rule.learned, frozenset(), progress)",
-        "_baseline(simulation, rule.learned * 9 // 10, frozenset(), progress)",
+        "matched_random(simulation, rule.learned, progress=progress)",
+        "matched_random(simulation, rule.learned * 9 // 10, progress=progress)",
         "tests/unit/test_comparison.py::test_the_baseline_learns_as_many_labels",
     ),
     Mutant(

@@ -27,9 +27,11 @@ PICKED = 90
 
 
 def event(number: int) -> tuple[bytes, bytes]:
-    x, y = (number * 37 % 101) / 10, (number * 53 % 89) / 10
+    # four columns, so that few events of a few hundred are near-duplicates of each other
+    steps = {"x": (37, 101), "y": (53, 89), "z": (71, 97), "w": (29, 83)}
+    features = {name: (number * step % size) / 10 for name, (step, size) in steps.items()}
     key = f"e{number}"
-    return key.encode(), json.dumps({"event_id": key, "features": {"x": x, "y": y}}).encode()
+    return key.encode(), json.dumps({"event_id": key, "features": features}).encode()
 
 
 def replies(requests: list[dict]) -> list[tuple[None, bytes]]:
