@@ -69,7 +69,8 @@ class AskedBefore:
 
     def _note_request(self, record: Record, request: dict[str, Any]) -> None:
         self._ids.add(_digest(request["event"]["event_id"]))
-        self._newest[record.partition].append((record.timestamp_ms, request["ticket"]))
+        if isinstance(request["ticket"], str):
+            self._newest[record.partition].append((record.timestamp_ms, request["ticket"]))
 
     def _note_reply(self, record: Record, reply: dict[str, Any]) -> None:
         if reply["kind"] == "reply":

@@ -26,6 +26,7 @@ from stream_al.engine import Engine
 from stream_al.learner import Learner
 from stream_al.log.protocol import EVENTS, LABEL_REQUESTS, Log, Record
 from stream_al.models.scaler import Scaler
+from stream_al.novelty import near_fraction
 from stream_al.outputs import OutputWriter
 from stream_al.query.coin import Coin
 from stream_al.query.farthest import Cover, farthest_first
@@ -130,7 +131,8 @@ class Backlog:
         candidates = best.ranked()
         choice.candidates = len(candidates)
         space = _Space(self._learner, candidates, self._options.seed)
-        cover = Cover(space(self._asked.inputs(self._learner.office)))
+        near = near_fraction(self._learner.columns)
+        cover = Cover(space(self._asked.inputs(self._learner.office)), near)
 
         def uncovered(candidates: list[Candidate]) -> list[Candidate]:
             taken = {each.candidate.event_id for each in choice.picked}
@@ -166,8 +168,8 @@ class Backlog:
                     records[0], event, candidate.encoded, candidate.label, candidate.confidence, u, now_ms
                 )
             )
-        if requests:
-            self._log.append_many(LABEL_REQUESTS, requests)
+        for start in range(0, len(requests), CHUNK):
+            self._log.append_many(LABEL_REQUESTS, requests[start : start + CHUNK])
         return len(requests)
 
     # ---- reading ------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import numpy as np
 
 from stream_al import __version__
 from stream_al.errors import InvalidTicket
-from stream_al.learner import Learner, record_digest
+from stream_al.learner import FOLD, Learner, record_digest
 from stream_al.log.protocol import LABEL_REPLIES, Log
 
 PREFIX = "base-"
@@ -32,6 +32,7 @@ KEPT = 2
 def identity(learner: Learner, model_name: str, seed: int) -> str:
     """Return the digest of what a base must agree on: configuration, versions, CPU type."""
     facts = [
+        FOLD,
         repr(learner.options),
         learner.office.topic,
         learner.office.key_ids,

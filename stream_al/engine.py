@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, repeat
@@ -19,8 +18,8 @@ import numpy as np
 
 from stream_al.batches import Batches, Late, read_again
 from stream_al.decode import DecodedEvent, decode_event, decode_mapped
-from stream_al.encode import EncodedInput, EncodingOptions, encode, from_message
-from stream_al.errors import CommitLost, InvalidMessage, InvalidTicket, LogUnreachable, WrongTopic
+from stream_al.encode import EncodedInput, EncodingOptions, encode
+from stream_al.errors import CommitLost, InvalidMessage, LogUnreachable, WrongTopic
 from stream_al.following import decide_following
 from stream_al.learner import Learner, Scored
 from stream_al.log.protocol import (
@@ -34,7 +33,8 @@ from stream_al.log.protocol import (
 )
 from stream_al.mapping import EventMap
 from stream_al.novelty import BatchNovelty, Novelty
-from stream_al.outputs import OutputWriter, dead_letter_output, is_backlog
+from stream_al.outputs import OutputWriter, dead_letter_output
+from stream_al.own_requests import numbered_requests
 from stream_al.query.batched import BatchedPolicy
 from stream_al.query.coin import PlaceCoin
 from stream_al.query.policy import Decision, QueryPolicy, ScoredEvent
@@ -275,12 +275,12 @@ class Engine:
     def _restore(self, restored: Mapping[int, Progress]) -> None:
         """Replace all memory by what the log has committed, and fold at least as far as it had been."""
         self._held.clear()
-        memory = {}
+        memory, missing = {}, 0
         for partition, committed in restored.items():
             state = self.policy.decode(committed.state)
             novelty = Novelty(state.asked, self._last_requests(partition, state.asked))
             held, forgotten = read_again(self.log, partition, state, self._understood)
-            self.forgotten_candidates += forgotten
+            missing += forgotten
             memory[partition] = PartitionMemory(state, committed.next_offset, novelty, held)
         changed = [p for p, committed in restored.items() if self.policy.restarts(committed.state)]
         if changed:
@@ -297,6 +297,7 @@ class Engine:
                 f"{self.learner.position} on are not readable yet"
             )
         self._memory = memory
+        self.forgotten_candidates += missing  # once a restore, however often it was begun
         self._rejected = list(self._unwritten())
 
     def _unwritten(self) -> Iterator[tuple[Record, InvalidMessage]]:
@@ -329,22 +330,16 @@ class Engine:
         while True:
             start = max(first, end - reach)
             found = self.log.tail(LABEL_REQUESTS, partition, start, max(1, end - start))
-            records = [record for record in found if not is_backlog(record.value)]
-            if len(records) >= count or start == first:
+            numbered, unknown = numbered_requests(found, partition, self.learner.office)
+            if len(numbered) + unknown >= count or start == first:
                 break
-            reach *= 4  # offsets are not dense on every log, and the backlog's requests are nobody's memory
-        inputs, known = [], asked
-        for record in records[-count:]:
-            # a ticket under a retired key says nothing that may be trusted, and stops no service
-            with suppress(InvalidTicket):
-                ticket = self.learner.office.verify(self._writer.ticket_of(record.value))
-                inputs.append(from_message(ticket.input))
-                known = ticket.totals.asked
+            reach *= 4  # offsets are not dense on every log, and others' records are nobody's memory
+        known = max(numbered, default=asked) + unknown
         if known < asked:
             raise LogUnreachable(
                 f"partition {partition} has asked {asked} times, but only request {known} can be read yet"
             )
-        return inputs
+        return [numbered[number] for number in sorted(numbered) if number > asked - count]
 
     # ---- events in ----------------------------------------------------------------------------
 

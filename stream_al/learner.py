@@ -53,6 +53,8 @@ OUTCOMES = (
     "invalid",
 )
 """What can become of a reply. The last six are dead-lettered; ``late`` ones are learned as well."""
+FOLD = 2
+"""Number of this fold: raised when the same log gives another state, so that older bases are passed over."""
 RARE = 0.1
 DELAY_RATE = 0.05
 PROBES = 32
@@ -318,9 +320,10 @@ class Learner:
         backlog = ticket.channel == BACKLOG
         if not backlog:
             self.book.enter(ticket, verdict.label, delay)
-        if self.ballots.answered(_ballot_id(ticket, "chosen" if backlog else BACKLOG)):
+        if self.ballots.learned(_ballot_id(ticket, "chosen" if backlog else BACKLOG)):
             self.outcomes["surplus"] += 1  # asked by the stream and by hand: one event teaches one label
             return
+        ballot.learned = True
         self.outcomes["learned"] += 1
         self.outcomes["late"] += delay > 1000 * ticket.ttl_seconds
         y = self._class_of(verdict.label)
@@ -403,7 +406,11 @@ class Learner:
         if not self.model.fitted:
             k = max(1, len(self.labels))
             return np.full((len(inputs.dense), k), 1.0 / k)
-        return self.model.predict_proba(inputs)
+        proba = self.model.predict_proba(inputs)
+        sound = np.asarray(np.isfinite(proba).all(axis=1))
+        if not sound.all():  # a model of one's own: what it cannot say of an event, it does not know
+            proba = np.where(sound[:, None], proba, 1.0 / proba.shape[1])
+        return proba
 
     def rare_class(self) -> int | None:
         """Return the class that the `risk` score looks for, None while no class is rare."""

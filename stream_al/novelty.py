@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_al.columns import Columns
 from stream_al.encode import EncodedInput
 from stream_al.learner import Learner
 from stream_al.models.inputs import Inputs
@@ -185,14 +186,19 @@ class BatchNovelty:
         if self._reservoir is None:
             requests = self._requests()
             inputs = columns.inputs(requests, self._learner.scaler, pad=False)
-            near = NEAR_WORDS if columns.has_words else NEAR
-            self._reservoir = Reservoir(self._project(inputs, range(len(requests))), self._asked, near)
+            items = self._project(inputs, range(len(requests)))
+            self._reservoir = Reservoir(items, self._asked, near_fraction(columns))
         return self._reservoir
 
     def _embed(self, i: int) -> F64:
         if self._embedded is None or self._embedded[0] != i:
             self._embedded = i, self._project(self._inputs, [self._first_row + i])[0]
         return self._embedded[1]
+
+
+def near_fraction(columns: Columns) -> float:
+    """Return what fraction of the typical distance still is a near-duplicate: more where there are texts."""
+    return NEAR_WORDS if columns.has_words else NEAR
 
 
 class _Columns:

@@ -282,11 +282,6 @@ class OutputWriter:
             message["guidelines"] = self._guidelines
         return orjson.dumps(message)
 
-    def ticket_of(self, request: bytes) -> str:
-        """Return the ticket string inside a published request."""
-        ticket: str = orjson.loads(request)["ticket"]
-        return ticket
-
     def sample(self, record: Record, event: DecodedEvent, encoded: EncodedInput, q: float) -> Output:
         """Return the sample of an event, for the scaler of every replica."""
         message = {

@@ -19,12 +19,13 @@ ANNOTATOR_ACCURACY = 0.8
 
 @dataclass(slots=True)
 class Ballot:
-    """Votes on one request."""
+    """Votes on one request; ``learned`` where they have taught the model a label."""
 
     asked_at: int
     voters: list[int] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     closed: bool = False
+    learned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,11 @@ class BallotBox:
         found = self._ballots.get(request)
         return found is not None and found.closed
 
+    def learned(self, request: bytes) -> bool:
+        """Return whether a request has taught the model its label."""
+        found = self._ballots.get(request)
+        return found is not None and found.learned
+
     def await_more(self, request: bytes, resolve_by: int) -> None:
         """Note that this request must be resolved at a log time with the votes it has by then."""
         heapq.heappush(self._due, (resolve_by, request))
@@ -122,7 +128,7 @@ class BallotBox:
         """Return the state as JSON values."""
         return {
             "ballots": [
-                [request.hex(), b.asked_at, b.voters, b.labels, b.closed]
+                [request.hex(), b.asked_at, b.voters, b.labels, b.closed, b.learned]
                 for request, b in self._ballots.items()
             ],
             "due": [[due, request.hex()] for due, request in sorted(self._due)],
@@ -130,7 +136,7 @@ class BallotBox:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take over what :meth:`dump` returned."""
-        for request, asked_at, voters, labels, closed in state["ballots"]:
-            self._ballots[bytes.fromhex(request)] = Ballot(asked_at, voters, labels, closed)
+        for request, *ballot in state["ballots"]:
+            self._ballots[bytes.fromhex(request)] = Ballot(*ballot)
         self._due = [(at, bytes.fromhex(request)) for at, request in state["due"]]
         heapq.heapify(self._due)

@@ -25,7 +25,7 @@ from stream_al.models.inputs import Inputs
 from stream_al.models.protocol import State
 from stream_al.settings import Settings
 from stream_al.table import Table
-from stream_al.ticket import BACKLOG, Ticket
+from stream_al.ticket import BACKLOG, BATCH, Ticket
 from stream_al_schemas import LabelReply
 
 CHUNK = 500
@@ -165,7 +165,7 @@ def _row(ticket: Ticket, label: str, weight: float, times: list[int]) -> dict[st
         "label": label,
         "label_weight": weight,
         "votes": len(times),
-        "propensity": ticket.propensity,
+        "propensity": None if ticket.channel == BATCH else ticket.propensity,
         "channel": ticket.channel,
         "served": ticket.served,
         "confidence": ticket.confidence,

@@ -73,7 +73,8 @@ def labels_export(
 ) -> None:
     """Write every answered request: encoded input, label, and the propensity with which it was asked.
 
-    Weigh each row by 1/propensity, and an offline model sees the stream as it was, not as it was chosen.
+    Weigh each row by 1/propensity, and an offline model sees the stream as it was, not as it was chosen. Rows
+    of the backlog and of the end of a batch have no propensity: for that purpose leave them out.
     """
     from contextlib import closing
 

@@ -240,7 +240,9 @@ class Pool:
         if self._said is None or self._said[0] is not batch:
             logits = [group.logits(batch) for group in self._groups.values()]
             joined = logits[0] if len(logits) == 1 else np.concatenate(logits)
-            self._said = batch, probabilities(joined, self._classes)
+            proba = probabilities(joined, self._classes)
+            proba.flags.writeable = False  # whoever asks again must find what was said
+            self._said = batch, proba
         return self._said[1]
 
     def predict_proba(self, batch: Inputs) -> F64:

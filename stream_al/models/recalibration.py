@@ -29,7 +29,7 @@ SLOPE_PRIOR, BIAS_PRIOR = 30.0, 100.0
 """Curvature of the priors, in units of answers."""
 BIAS_FROM = 50
 """Below so many answers there are no biases."""
-EVERY = 5
+EVERY = 10
 """Answers between two fits."""
 STEPS = 3
 """Newton steps a fit, warm from the last."""

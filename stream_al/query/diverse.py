@@ -37,4 +37,7 @@ def diverse_best(points: F64, asked: Reservoir, count: int) -> list[int]:
     [0, 3]
     """
     best = [row for row, point in enumerate(points) if not asked.near(point)][: REACH * count]
-    return [best[pick.row] for pick in farthest_first(points[best], Cover(asked.items), count)]
+    return [
+        best[pick.row]
+        for pick in farthest_first(points[best], Cover(asked.items, asked.near_fraction), count)
+    ]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_al.query.reservoir import COPY, Reservoir, remembered
+from stream_al.query.reservoir import COPY, NEAR, Reservoir, remembered
 
 F64 = NDArray[np.float64]
 
@@ -32,12 +32,14 @@ class Cover:
     ----------
     asked : (m, d) float64
         Embeddings, oldest first. The radius is that of a reservoir of the last of them.
+    near : float
+        Fraction of the reservoir's typical distance that the radius is.
     """
 
-    def __init__(self, asked: F64) -> None:
+    def __init__(self, asked: F64, near: float = NEAR) -> None:
         self._points: list[F64] = list(asked)
         kept = remembered(len(asked))
-        self._reservoir = Reservoir(asked[len(asked) - kept :], len(asked))
+        self._reservoir = Reservoir(asked[len(asked) - kept :], len(asked), near)
 
     def squares(self, points: F64) -> F64:
         """Return the squared distance (n,) of points (n, d) to the nearest covered one; infinity without."""

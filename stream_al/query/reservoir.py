@@ -51,7 +51,7 @@ class Reservoir:
 
     def __init__(self, items: F64, requests: int | None = None, near: float = NEAR) -> None:
         self._items = items
-        self._near = near
+        self.near_fraction = near
         self._requests = len(items) if requests is None else requests
         self._typical: float | None = None
 
@@ -60,7 +60,7 @@ class Reservoir:
 
     def copy(self) -> Reservoir:
         """Return an independent copy."""
-        twin = Reservoir(self._items, self._requests, self._near)
+        twin = Reservoir(self._items, self._requests, self.near_fraction)
         twin._typical = self._typical
         return twin
 
@@ -86,7 +86,7 @@ class Reservoir:
     @property
     def radius(self) -> float:
         """Distance up to which an event is a near-duplicate; 0 where only copies are."""
-        return self._near * self.typical
+        return self.near_fraction * self.typical
 
     def nearest(self, embedding: F64) -> tuple[int, float]:
         """Return the nearest remembered request's place, oldest first, and its distance.

@@ -183,6 +183,15 @@ def test_an_event_that_both_have_asked_about_teaches_one_label(replies: list[Rep
     assert sum(learner.outcomes.values()) == len(labelled) + 1
 
 
+@pytest.mark.parametrize("backlog_ties", [True, False])
+def test_a_tie_of_one_does_not_cost_the_label_of_the_other(backlog_ties: bool) -> None:
+    tied = [Reply(0, backlog_ties, "a", "ann"), Reply(0, backlog_ties, "b", "bob")]
+    agreed = [Reply(0, not backlog_ties, "a", "ann"), Reply(0, not backlog_ties, "a", "bob")]
+    learner = folded([record(i, i, each, 2) for i, each in enumerate([*tied, *agreed])])
+    assert (learner.outcomes["tied"], learner.outcomes["learned"]) == (1, 1)
+    assert learner.learned_by_class == [1, 0, 0]
+
+
 @given(replies=REPLIES, overlap=st.integers(1, 3), share=st.floats(0, 1))
 def test_a_base_and_its_tail_are_the_whole_log(replies: list[Reply], overlap: int, share: float) -> None:
     log = records(replies, overlap, backlog=True)
