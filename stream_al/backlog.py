@@ -10,9 +10,10 @@ reservoir and no estimate counts it; its answer is learned like any other.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import chain
 
 import numpy as np
 import orjson
@@ -33,10 +34,9 @@ from stream_al.query.farthest import Cover, farthest_first
 from stream_al.query.policy import UNSCORED
 from stream_al.query.projection import DIMENSIONS, Projection
 from stream_al.query.window import SCALE
-from stream_al.replay import event_of
+from stream_al.replay import CHUNK, chunks_of, event_of
 
 F64 = NDArray[np.float64]
-CHUNK = 500
 PER_PICK = 10
 MAX_CANDIDATES = 10_000
 MAX_PASSES = 10
@@ -184,7 +184,8 @@ class Backlog:
         """Read all events and return the best-scored candidates among those that are to be kept."""
         best, first, done = _Best(max(k, min(PER_PICK * k, MAX_CANDIDATES))), choice.passes == 0, 0
         choice.passes += 1
-        for records in self._chunks():
+        partitions = range(self._log.partitions(EVENTS))
+        for records in chain.from_iterable(chunks_of(self._log, EVENTS, p) for p in partitions):
             events = [(record, event_of(record, self._options.event_map)) for record in records]
             valid = [(record, event) for record, event in events if event is not None]
             fresh = [(record, event) for record, event in valid if event.event_id not in self._asked]
@@ -199,14 +200,6 @@ class Backlog:
             done += len(records)
             advance(done)
         return best
-
-    def _chunks(self) -> Iterator[list[Record]]:
-        """Yield the events of all partitions as they are now, some at a time."""
-        for partition in range(self._log.partitions(EVENTS)):
-            position, end = self._log.bounds(EVENTS, partition)
-            while position < end and (records := self._log.tail(EVENTS, partition, position, CHUNK)):
-                yield [record for record in records if record.offset < end]
-                position = records[-1].offset + 1
 
     def _scored(self, events: Sequence[tuple[Record, DecodedEvent]]) -> list[Candidate]:
         """Return the events with their scores, those that the score fails on left out."""

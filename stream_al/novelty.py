@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -129,19 +129,11 @@ class BatchNovelty:
 
     def asked(self, i: int) -> None:
         """Remember event i: the following ones are compared with it too."""
-        self._added.append(self._batch[i])
-        if self._reservoir is not None:
-            self._reservoir.add(self._embed(i))
-            if self._columns is not None:
-                self._columns.follow(self._reservoir)
+        self._remember(self._batch[i], lambda: self._embed(i))
 
     def asked_earlier(self, encoded: EncodedInput) -> None:
         """Remember an event that passed before this batch, or earlier in it."""
-        self._added.append(encoded)
-        if self._reservoir is not None:
-            self._reservoir.add(self.embedding_of(encoded))
-            if self._columns is not None:
-                self._columns.follow(self._reservoir)
+        self._remember(encoded, lambda: self.embedding_of(encoded))
 
     def alike(self, i: int, others: F64) -> list[bool]:
         """Return which other events (n, 64) are closer to event i than requests typically lie apart.
@@ -169,6 +161,13 @@ class BatchNovelty:
     def after(self) -> Novelty:
         """Return what is remembered behind the batch."""
         return Novelty(self._asked, self._requests(), self._reservoir, self._learner.position)
+
+    def _remember(self, encoded: EncodedInput, embed: Callable[[], F64]) -> None:
+        self._added.append(encoded)
+        if self._reservoir is not None:
+            self._reservoir.add(embed())
+            if self._columns is not None:
+                self._columns.follow(self._reservoir)
 
     @property
     def _asked(self) -> int:

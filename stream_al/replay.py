@@ -11,7 +11,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import dropwhile, filterfalse
+from itertools import chain, dropwhile, filterfalse
 from typing import NamedTuple
 
 import orjson
@@ -329,12 +329,14 @@ def event_id_of(record: Record, event_map: EventMap | None) -> str | None:
 
 def records_of(log: Log, topic: str, partition: int) -> Iterator[Record]:
     """Yield what a partition holds now, from its beginning."""
+    return chain.from_iterable(chunks_of(log, topic, partition))
+
+
+def chunks_of(log: Log, topic: str, partition: int) -> Iterator[list[Record]]:
+    """Yield what a partition holds now, from its beginning, at most 500 records at a time."""
     position, end = log.bounds(topic, partition)
-    while position < end:
-        records = log.tail(topic, partition, position, CHUNK)
-        if not records:
-            return
-        yield from (record for record in records if record.offset < end)
+    while position < end and (records := log.tail(topic, partition, position, CHUNK)):
+        yield [record for record in records if record.offset < end]
         position = records[-1].offset + 1
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from stream_al_consumers.jobs import check_job, check_targets, make_job, write_json
+from stream_al_consumers.jobs import check_job, check_targets, make_job, present
 from stream_al_consumers.options import (
     BudgetOption,
     CategoricalOption,
@@ -32,7 +32,7 @@ from stream_al_consumers.options import (
     TimeOption,
     listed,
 )
-from stream_al_consumers.output import out, print_json, progress
+from stream_al_consumers.output import out, progress
 
 if TYPE_CHECKING:
     from stream_al.comparison import Job
@@ -122,14 +122,7 @@ def compare(
     result = compare_runs(strategies, runs, list(range(seeds)), common)
     if plot is not None:
         _draw(runs, plot, budget, f"{file.name}: {100 * budget:g} % of the labels")
-    if json == "-":
-        print_json(result)
-        return
-    if json is not None:
-        write_json(Path(json), result)
-    _print(result)
-    if plot is not None:
-        out.print(f"picture: {plot}", markup=False)
+    present(result, json, plot, _print)
 
 
 def _run(strategies: list[Strategy], common: Job, seeds: list[int]) -> dict[str, list[Run]]:

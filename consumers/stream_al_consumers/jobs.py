@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from stream_al_consumers.options import listed
-from stream_al_consumers.output import say
+from stream_al_consumers.output import out, print_json, say
 
 if TYPE_CHECKING:
     from stream_al.comparison import Job
@@ -111,10 +112,24 @@ def check_targets(*targets: Path | str | None) -> None:
             )
 
 
+def present(
+    result: dict[str, Any], json: str | None, plot: Path | None, show: Callable[[dict[str, Any]], None]
+) -> None:
+    """Print the result as JSON (``-``); or write it, if a file is named, and show it to a person."""
+    if json == "-":
+        print_json(result)
+        return
+    if json is not None:
+        write_json(Path(json), result)
+    show(result)
+    if plot is not None:
+        out.print(f"picture: {plot}", markup=False)
+
+
 def write_json(path: Path, result: dict[str, Any]) -> None:
     """Write the result, or say why it cannot be."""
     with open_for_writing(path) as file:
-        file.write(json.dumps(result, indent=2).encode())
+        file.write(dumps(result, indent=2).encode())
 
 
 def open_for_writing(path: Path) -> BinaryIO:

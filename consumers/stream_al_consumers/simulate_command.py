@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream_al_consumers.jobs import check_job, check_targets, make_job, open_for_writing, write_json
+from stream_al_consumers.jobs import check_job, check_targets, make_job, open_for_writing, present
 from stream_al_consumers.options import (
     BudgetOption,
     CategoricalOption,
@@ -30,7 +30,7 @@ from stream_al_consumers.options import (
     TickOption,
     TimeOption,
 )
-from stream_al_consumers.output import out, print_json, say
+from stream_al_consumers.output import out, say
 
 if TYPE_CHECKING:
     from stream_al.comparison import Job, Pair
@@ -102,14 +102,7 @@ def simulate(
     result = report(pairs, job.settings(pairs[0].seed), job.people(pairs[0].seed))
     if plot is not None:
         draw(pairs, plot, budget, f"{file.name}: {100 * budget:g} % of the labels")
-    if json == "-":
-        print_json(result)
-        return
-    if json is not None:
-        write_json(Path(json), result)
-    print_result(result)
-    if plot is not None:
-        out.print(f"picture: {plot}", markup=False)
+    present(result, json, plot, print_result)
 
 
 def run_job(job: Job, seeds: list[int], decisions: Path | None = None) -> list[Pair]:

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
+from stream_al.models.softmax import F64, normalised_exp
+
 SIZE = 300
 HALF_LIFE = 150.0
 """Answers after which one counts for half."""
@@ -88,7 +89,7 @@ class Recalibration:
         truth = self._labels[:, None] == np.arange(x.shape[1])
         slope, bias = self.slope, self.bias
         for _ in range(STEPS):
-            proba = _softmax(slope * x + bias)
+            proba = normalised_exp(slope * x + bias)
             residual = (proba - truth) * weights[:, None]
             mean = (proba * x).sum(1)
             curvature = float((weights * ((proba * x * x).sum(1) - mean * mean)).sum()) + SLOPE_PRIOR
@@ -105,7 +106,7 @@ class Recalibration:
         if self._judged < EVERY or not probabilities.shape[1]:
             return probabilities
         bias = np.pad(self.bias, (0, probabilities.shape[1] - len(self.bias)))
-        return _softmax(self.slope * np.log(np.maximum(probabilities, SMALLEST)) + bias)
+        return normalised_exp(self.slope * np.log(np.maximum(probabilities, SMALLEST)) + bias)
 
     def dump(self) -> dict[str, NDArray[Any]]:
         """Return the whole state."""
@@ -122,9 +123,3 @@ class Recalibration:
         self.slope, self._judged = float(state["fit"][0]), int(state["fit"][1])
         self.bias, self._logs = state["bias"].copy(), state["logs"].copy()
         self._labels, self._weights = state["labels"].copy(), state["weights"].copy()
-
-
-def _softmax(logits: F64) -> F64:
-    powers: F64 = np.exp(logits - logits.max(axis=1, keepdims=True))
-    powers /= powers.sum(axis=1, keepdims=True)
-    return powers

@@ -46,6 +46,15 @@ def probabilities(logits: Floats, classes: int) -> F64:
         p[..., 1] = 1.0 / (1.0 + np.exp(-f[..., 0]))
         p[..., 0] = 1.0 - p[..., 1]
         return p
+    return normalised_exp(f)
+
+
+def normalised_exp(f: F64) -> F64:
+    """Return the softmax over the last axis, written over ``f``.
+
+    >>> normalised_exp(np.log([[1.0, 3.0]])).round(6).tolist()
+    [[0.25, 0.75]]
+    """
     f -= f.max(-1, keepdims=True)
     np.exp(f, out=f)
     f /= f.sum(-1, keepdims=True)
