@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import filterfalse
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -18,7 +19,7 @@ from kafka.structs import OffsetAndMetadata
 
 from stream_al.errors import LogError
 from stream_al.log.embedded import Pair, partitions_of
-from stream_al.log.kafka_connection import KafkaOptions, answered, discard, explained
+from stream_al.log.kafka_connection import ASK_AGAIN_SECONDS, KafkaOptions, answered, discard, explained
 from stream_al.log.kafka_mended import obedient
 from stream_al.log.protocol import LABEL_REPLIES, TOPICS, Position, Record
 
@@ -33,6 +34,8 @@ answers a question behind a waiting fetch only when that fetch is over."""
 SHORT_POLL_MS = 5
 STALLED_SECONDS = 10.0
 """How long records that are known to exist may fail to come."""
+SPREAD_SECONDS = 5.0
+"""How long new topics may be unknown to some of the brokers."""
 
 
 class KafkaClient:
@@ -68,16 +71,23 @@ class KafkaClient:
             raise
 
     def _partition_counts(self) -> dict[str, int]:
-        consumer = self._consumer(ASKING)
-        existing = answered(consumer.topics)
-        missing = [self.options.topic(name) for name in TOPICS if self.options.topic(name) not in existing]
-        if missing:
-            raise LogError(
-                f"{','.join(self.options.bootstrap)} has no topic {', '.join(missing)}; make them with "
-                "`stream-al topics create`, or set log.prefix to that of the topics you have, or let this "
-                "user describe them: Kafka hides what somebody may not see"
-            )
-        return {name: len(consumer.partitions_for_topic(self.options.topic(name))) for name in TOPICS}
+        """Return them once every topic is seen.
+
+        A broker hears of new topics later than the one that made them, later still if it has just been
+        started; and which broker is asked, the client chooses at random.
+        """
+        consumer, deadline = self._consumer(ASKING), time.monotonic() + SPREAD_SECONDS
+        wanted = {name: self.options.topic(name) for name in TOPICS}
+        while missing := list(filterfalse(answered(consumer.topics).__contains__, wanted.values())):
+            if time.monotonic() > deadline:
+                raise LogError(
+                    f"{','.join(self.options.bootstrap)} has no topic {', '.join(missing)}; make them with "
+                    "`stream-al topics create`, or set log.prefix to that of the topics you have, or let "
+                    "this user describe them: Kafka hides what somebody may not see"
+                )
+            self._beat()
+            time.sleep(ASK_AGAIN_SECONDS)
+        return {name: len(consumer.partitions_for_topic(topic)) for name, topic in wanted.items()}
 
     # ---- reading ------------------------------------------------------------------------------
 

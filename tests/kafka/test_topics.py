@@ -26,11 +26,12 @@ from kafka.admin import (
 )
 
 from stream_al.errors import ConfigurationError, LogError
+from stream_al.log.kafka_client import KafkaClient
 from stream_al.log.kafka_connection import KafkaOptions
 from stream_al.log.kafka_findings import Broker as FoundBroker
 from stream_al.log.kafka_findings import Finding, Topic, judge
 from stream_al.log.kafka_topics import check_topics, create_topics, topic_specs
-from stream_al.log.protocol import TOPICS
+from stream_al.log.protocol import EVENTS, TOPICS
 from tests.kafka.admin import admin, wait_until
 from tests.kafka.broker import Broker, Cluster
 from tests.kafka.shared import Addresses
@@ -123,6 +124,15 @@ def test_the_second_time_nothing_is_made(options: KafkaOptions) -> None:
         name = options.topic("events")
         configs = client.describe_configs([ConfigResource("TOPIC", name)])
     assert configs["topic"][name]["retention.ms"]["value"] == "1234567"
+
+
+def test_topics_that_a_broker_has_not_heard_of_yet_are_waited_for(options: KafkaOptions) -> None:
+    def while_waiting() -> None:
+        create_topics(options, PARTITIONS, 1, WEEK)
+
+    log = KafkaClient(options, while_waiting)
+    assert log.partitions(EVENTS) == PARTITIONS
+    log.close()
 
 
 def test_other_numbers_of_partitions_are_refused_before_anything_is_made(options: KafkaOptions) -> None:
