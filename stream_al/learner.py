@@ -53,7 +53,7 @@ OUTCOMES = (
     "invalid",
 )
 """What can become of a reply. The last six are dead-lettered; ``late`` ones are learned as well."""
-FOLD = 2
+FOLD = 3
 """Number of this fold: raised when the same log gives another state, so that older bases are passed over."""
 RARE = 0.1
 DELAY_RATE = 0.05
@@ -413,18 +413,21 @@ class Learner:
         return proba
 
     def rare_class(self) -> int | None:
-        """Return the class that the `risk` score looks for, None while no class is rare."""
+        """Return the class that the `risk` score looks for, None while none is rare or it was never seen."""
         if self.options.positive is not None:
             positive = self.options.positive
             return self.labels.index(positive) if positive in self.labels else None
-        k = len(self.labels)
-        if k < 2:
-            return None
         counts = self.answers_by_class
-        fewest = min(counts)
-        if (fewest + 1) / (sum(counts) + k) * k >= RARE:
-            return None
-        return counts.index(fewest)
+        return counts.index(min(counts)) if len(counts) > 1 and self.seeks_rare() else None
+
+    def seeks_rare(self) -> bool:
+        """Return whether a class is rare: a known one, or, where all answers are alike, the next one."""
+        if self.options.positive is not None:
+            return True
+        counts = self.answers_by_class
+        k = max(2, len(counts))
+        fewest = min(counts) if len(counts) == k else 0
+        return (fewest + 1) / (sum(counts) + k) * k < RARE
 
     def feedback(self, partition: int) -> Feedback:
         """Return what the rule needs to know of the replies to one partition."""
@@ -432,7 +435,7 @@ class Learner:
         return Feedback(
             known.answers,
             known.delay_ms,
-            self.rare_class() is not None,
+            self.seeks_rare(),
             self.chosen_asks,
             self.floor_asks,
         )

@@ -61,7 +61,8 @@ class QueryScores:
     def __call__(self, learner: Learner, scored: Scored, ids: Sequence[str]) -> list[int] | Following:
         """Return u of scored events as 16-bit integers, ``UNSCORED`` where the score failed.
 
-        It is 1 while nothing was learned or a single class is known, and `risk` while a class is rare.
+        It is 1 while nothing was learned or a single class is known, and `risk` while a class is rare, be it
+        that twenty answers all name the same one.
         A score that looks at what a partition has asked gives no numbers but a way to them.
         """
         score = self._current(learner, scored)
@@ -94,9 +95,11 @@ class QueryScores:
         """Return the score that holds at this model position, None where every event scores 1."""
         if self._coverage and not enough_answers(learner.answers_by_class):
             return novelty
-        if not scored.fitted or scored.probabilities.shape[1] < 2:
+        if not scored.fitted:
             return None
-        return self._score if learner.rare_class() is None else risk
+        if learner.seeks_rare():
+            return risk
+        return self._score if scored.probabilities.shape[1] > 1 else None
 
     def _context(
         self, learner: Learner, scored: Scored, ids: Sequence[str], asked: Callable[[], Distances] | None

@@ -14,7 +14,7 @@ from scipy.linalg import blas, lapack
 
 from stream_al.models.softmax import F32, one_hot
 
-STEPS = 8
+STEPS = 4
 REFIT_SHARE = 50
 """With n answers in memory a refit is due after ``1 + n // 50`` new ones."""
 
@@ -29,7 +29,7 @@ def refit_due(answers: int, new: int) -> bool:
 
 
 def fit_dual(gram: F32, labels: NDArray[np.int64], weights: F32, classes: int, start: F32) -> F32 | None:
-    """Return coefficients after eight steps from ``start``, or None where the fit fails numerically.
+    """Return coefficients after four steps from ``start``, or None where the fit fails numerically.
 
     Parameters
     ----------

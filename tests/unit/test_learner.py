@@ -197,6 +197,15 @@ def test_a_class_is_rare_by_the_counts_of_asked_answers():
     assert make_learner(positive="b").rare_class() == 1
 
 
+def test_the_rarest_class_is_the_one_that_was_never_seen():
+    values = [answered(i, "a") for i in range(19)]
+    few, many = (folded(values[:n], labels=(), open_labels=True) for n in (18, 19))
+    assert (few.seeks_rare(), many.seeks_rare()) == (False, True)
+    assert many.rare_class() is None
+    named = folded(values[:1], labels=(), open_labels=True, positive="b")
+    assert (named.seeks_rare(), named.rare_class()) == (True, None)
+
+
 def test_scores_are_uniform_until_something_is_learned():
     from stream_al.encode import EncodedInput
 
