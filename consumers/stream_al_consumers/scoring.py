@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from stream_al.decode import DecodedEvent
-from stream_al.encode import encode
+from stream_al.encode import EncodingOptions, encode
 from stream_al.outputs import DIGITS
-from stream_al.query.score_context import Score
 from stream_al.query.window import SCALE
 from stream_al.query_scores import QueryScores
-from stream_al.settings import Settings
 from stream_al_consumers.board import Board
 
 
@@ -24,15 +22,16 @@ class Scoring:
     ----------
     board : Board
         Whose engine's learner is asked.
-    score : Score
-        The query score, for ``uncertainty``; what it asks about novelty is 1, no partition holds these.
-    settings : Settings
+    scores : QueryScores
+        For ``uncertainty``: the engine's rules, and counters of its own; what a score asks about novelty
+        is 1, since no partition holds these events.
+    encoding : EncodingOptions
     """
 
-    def __init__(self, board: Board, score: Score, settings: Settings) -> None:
+    def __init__(self, board: Board, scores: QueryScores, encoding: EncodingOptions) -> None:
         self._learner = board.learner
-        self._scores = QueryScores(score, settings.seed)
-        self._encoding = settings.encoding()
+        self._scores = scores
+        self._encoding = encoding
 
     def score(self, events: Sequence[DecodedEvent]) -> list[dict[str, Any]]:
         """Return one prediction an event, without the fields of a decision; by whoever holds the engine."""

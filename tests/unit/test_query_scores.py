@@ -17,7 +17,8 @@ from support.engines import (
 )
 from support.messages import gaussian_events, reply
 
-from stream_al.build import build_engine
+from stream_al.build import build_engine, make_scores
+from stream_al.decode import decode_event
 from stream_al.errors import ConfigurationError
 from stream_al.log.memory import MemoryLog
 from stream_al.metrics import make_registry
@@ -29,6 +30,7 @@ from stream_al.query.scores import SCORES, margin
 from stream_al.query_scores import QueryScores, try_score
 from stream_al.settings import make_settings
 from stream_al_consumers.board import Board
+from stream_al_consumers.scoring import Scoring
 from stream_al_consumers.status import status
 
 EVENTS = 400
@@ -179,3 +181,21 @@ def test_a_failure_is_in_the_status_and_stops_nothing(
     registry = make_registry(board.look)
     assert registry.get_sample_value("stream_al_unscored_events_total") == 8
     assert registry.get_sample_value("stream_al_min_labels_per_class") == found["model"]["min_per_class"] == 4
+
+
+@pytest.mark.parametrize(("cold_start", "says"), [("none", False), ("coverage", True)])
+def test_a_score_on_demand_follows_the_cold_start(cold_start: str, says: bool) -> None:
+    settings = make_settings(
+        {"task": {"labels": ["a", "b"]}, "query": {"budget": 1.0, "cold_start": cold_start}}
+    )
+    log = MemoryLog()
+    engine = build_engine(settings, log)
+    feed(log, [{"event_id": f"e{i}", "features": {"x": float(i % 2)}} for i in range(8)])
+    settle(engine)
+    for number, request in enumerate(requests(log)):
+        answer(log, [reply(request["ticket"], "ab"[number % 2])])
+    settle(engine)
+    scoring = Scoring(Board(engine, log), make_scores(settings), settings.encoding())
+    event = decode_event(b'{"event_id": "new", "features": {"x": 1.0}}')
+    (found,) = scoring.score([event])
+    assert (found["uncertainty"] == 1.0) is says
