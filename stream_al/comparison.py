@@ -76,7 +76,7 @@ def compare_seed(
 def matched_random(
     simulation: Simulation, learned: int, *, paced: bool = False, progress: Progress | None = None
 ) -> Run:
-    """Return a run that asks at random and learns as many labels, within one.
+    """Return a run that asks at random and learns as many labels, or of four tries the nearest.
 
     Parameters
     ----------
@@ -89,19 +89,20 @@ def matched_random(
     Notes
     -----
     With several votes a request, ties and late votes decide how many labels come of a sample, so the
-    sample is fitted in a few tries.
+    sample is fitted: what is missing is asked for in addition, as much more as was asked in vain.
     """
     settings, events = simulation.settings, simulation.end - simulation.first
     preferred = _paced_ids(simulation) if paced else frozenset()
-    wanted = learned
+    wanted, runs = learned, list[Run]()
     for _ in range(TRIES):
         sample = random_sample(simulation, wanted, preferred)
         policy = ListedPolicy(settings.budget(), sample, events)
         run = Simulation(simulation.table, settings, simulation.people, simulation.plan, policy)(progress)
-        if abs(run.learned - learned) <= 1:
+        runs.append(run)
+        if run.learned == learned:
             break
-        wanted = max(0, wanted + learned - run.learned)
-    return run
+        wanted = max(0, wanted + round((learned - run.learned) * max(1.0, wanted / max(1, run.learned))))
+    return min(runs, key=lambda run: abs(run.learned - learned))
 
 
 def _paced_ids(simulation: Simulation) -> frozenset[str]:

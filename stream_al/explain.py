@@ -261,11 +261,14 @@ def _explained(rerun: Rerun, position: int, record: Record) -> Explanation:
     named = nearest and NearestRequest(
         rerun.scripted.asked[partition][-nearest.age], nearest.distance, nearest.radius
     )
+    failed = engine.scores.failures
     tick = rerun.decide(Run(position, partition, [record]))
     decision = tick.decided[0][2]
-    free = _unrefused(
-        engine, before, ScoredEvent(event.event_id, record.timestamp_ms, decision.score), partition
-    )
+    scored = engine.scores.failures == failed  # a decision holds 0 in place of what no score could say
+    score = decision.score if scored else UNSCORED
+    free = _unrefused(engine, before, ScoredEvent(event.event_id, record.timestamp_ms, score), partition)
+    if tick.late:  # it came behind the end of a block, whose requests it was compared with too
+        named = None
     label, confidence = _served(_prediction_in(rerun.scripted.made))
     return Explanation(
         event.event_id,
@@ -274,13 +277,13 @@ def _explained(rerun: Rerun, position: int, record: Record) -> Explanation:
         decision.asked,
         "log",
         channel=decision.channel if decision.asked else None,
-        score=None if decision.score == UNSCORED else decision.score / SCALE,
+        score=decision.score / SCALE if scored else None,
         rank=decision.rank,
         chance=free.probability,
         probability=decision.probability,
         propensity=decision.propensity,
         tokens=decision.tokens,
-        scored=decision.score != UNSCORED,
+        scored=scored,
         asking=learner.chosen_asks and learner.floor_asks,
         floor_asking=learner.floor_asks,
         capped=decision.propensity is None and decision.tokens >= engine.policy.budget.overlap,
@@ -292,6 +295,7 @@ def _explained(rerun: Rerun, position: int, record: Record) -> Explanation:
         decided_at=decision.now,
         predicted=label,
         confidence=confidence,
+        missing=("nearest",) if tick.late else (),
     )
 
 

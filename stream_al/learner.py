@@ -56,6 +56,8 @@ OUTCOMES = (
 FOLD = 3
 """Number of this fold: raised when the same log gives another state, so that older bases are passed over."""
 RARE = 0.1
+SUM_TOLERANCE = 1e-6
+"""How far from 1 the probabilities of an event may add up; tickets and estimates rest on them."""
 DELAY_RATE = 0.05
 PROBES = 32
 RECENT_SAMPLES = 64
@@ -407,7 +409,10 @@ class Learner:
             k = max(1, len(self.labels))
             return np.full((len(inputs.dense), k), 1.0 / k)
         proba = self.model.predict_proba(inputs)
-        sound = np.asarray(np.isfinite(proba).all(axis=1))
+        with np.errstate(invalid="ignore"):  # infinities of both signs in a sum
+            sound = ((proba >= 0.0) & (proba <= 1.0)).all(axis=1) & (
+                np.abs(proba.sum(axis=1) - 1.0) <= SUM_TOLERANCE
+            )
         if not sound.all():  # a model of one's own: what it cannot say of an event, it does not know
             proba = np.where(sound[:, None], proba, 1.0 / proba.shape[1])
         return proba

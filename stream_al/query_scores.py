@@ -62,7 +62,7 @@ class QueryScores:
         """Return u of scored events as 16-bit integers, ``UNSCORED`` where the score failed.
 
         It is 1 while nothing was learned or a single class is known, and `risk` while a class is rare, be it
-        that twenty answers all name the same one.
+        that nineteen answers all name the same one.
         A score that looks at what a partition has asked gives no numbers but a way to them.
         """
         score = self._current(learner, scored)
@@ -127,16 +127,23 @@ class QueryScores:
         return self._sampled[1]
 
     def _judge(self, score: Score, context: ScoreContext) -> tuple[list[int], str]:
-        """Return u of the events, and what went wrong."""
+        """Return u of the events, and what went wrong.
+
+        Where the score fails as a whole, each event is scored by itself: one that it cannot score takes no
+        other with it, whatever batch they came in.
+        """
         events = len(context.ids)
         try:
             u = _checked(score(context), events)
         except Exception as error:  # the user's code: nothing that it does may stop the stream
+            if events > 1:
+                singly = [self._judge(score, context.alone(i)) for i in range(events)]
+                return [u for found, _ in singly for u in found], next((why for _, why in singly if why), "")
             return [UNSCORED] * events, f"{type(error).__name__}: {error}"
         finite = np.isfinite(u)
         whole = np.rint(np.clip(np.where(finite, u, 0.0), 0.0, 1.0) * SCALE).astype(np.int64)
         found: list[int] = np.where(finite, whole, UNSCORED).tolist()
-        return found, "it is no number"
+        return found, "" if finite.all() else "it is no number"
 
     def _note(self, events: int, error: str) -> None:
         if not events:

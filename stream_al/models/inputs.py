@@ -38,6 +38,12 @@ class Words:
         """Number of texts."""
         return len(self.indptr) - 1
 
+    def row(self, i: int) -> Words:
+        """Return the i-th text by itself."""
+        start, stop = self.indptr[i : i + 2].tolist()
+        place = slice(start, stop)
+        return Words(np.array([0, stop - start]), self.ids[place], self.counts[place], self.bits)
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -67,6 +73,12 @@ class Inputs:
     def z(self) -> F64:
         """Standardised dense columns (m, d), clipped to ±8, missing values 0."""
         return self.scaler.transform(self.dense)
+
+    def row(self, i: int) -> Inputs:
+        """Return the i-th row by itself, padded to a block of its own."""
+        dense = pad_dense(self.dense[i : i + 1])
+        words = self.words and pad_words(self.words.row(i), len(dense))
+        return Inputs(1, dense, self.scaler, words, self.columns)
 
     def as_dicts(self) -> list[dict[str, float]]:
         """Return one dict a row, padding left out: river's input. What is missing stays out."""

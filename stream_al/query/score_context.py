@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +63,18 @@ class ScoreContext:
     asked: Callable[[], Distances] | None = None
     sampled: Callable[[], Representatives | None] | None = None
 
+    def alone(self, i: int) -> ScoreContext:
+        """Return the context of event i as if it had come by itself."""
+        inputs = self.inputs.row(i)
+        rows = len(inputs.dense)
+        return replace(
+            self,
+            probabilities=np.repeat(self.probabilities[i : i + 1], rows, axis=0),
+            ids=self.ids[i : i + 1],
+            inputs=inputs,
+            asked=self.asked and partial(_distances_alone, self.asked, i, rows),
+        )
+
     def committee(self) -> tuple[F64, F64]:
         """Return what each member of the model's committee says, and how much it counts.
 
@@ -109,6 +122,11 @@ class ScoreContext:
     def representatives(self) -> Representatives | None:
         """Return some recent events of the whole stream, the same on every replica; None before any."""
         return None if self.sampled is None else self.sampled()
+
+
+def _distances_alone(asked: Callable[[], Distances], i: int, rows: int) -> Distances:
+    nearest, typical = asked()
+    return Distances(np.repeat(nearest[i : i + 1], rows), typical)
 
 
 class NoCommittee(ValueError):

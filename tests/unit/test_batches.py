@@ -294,6 +294,9 @@ def test_an_event_is_explained_by_the_end_of_its_block():
     everything = {ticket_of(each).event_id for each in requests(log)}
     other = next(each["event_id"] for each in predictions(log) if each["event_id"] not in everything)
     assert "the end of its block has not chosen it" in explain(other).sentence()
+    first_of, within = (predictions(log)[offset]["event_id"] for offset in (150, 151))
+    assert (explain(first_of).nearest, explain(first_of).missing) == (None, ("nearest",))
+    assert explain(within).missing == ()
     log.truncate(EVENTS, 0, 150)
     left = explain(asked.event_id)
     assert (left.source, left.channel, left.score) == ("ticket", "batch", found.score)

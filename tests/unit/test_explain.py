@@ -27,7 +27,10 @@ from stream_al.query.policies import POLICIES
 from stream_al.query.policy import Decision, query_coins
 from stream_al.query.projection import Projection
 from stream_al.query.reservoir import remembered
+from stream_al.query.score_context import ScoreContext
+from stream_al.query.uncertainty import margin
 from stream_al.query.window import SCALE
+from stream_al.query_scores import QueryScores
 from stream_al.replay import fold_to
 
 PIECES = (40, 40, 3, 50, 40)
@@ -321,6 +324,34 @@ def test_an_id_is_found_however_its_json_is_written(run: Run) -> None:
     feed(run.log, [b'{"event_id": "\\u00fcber\\/1", "features": {"x0": 0.5}}'])
     settle(run.engine)
     assert Explainer(run.log, run.make)("über/1").source == "log"
+
+
+def test_an_event_that_no_score_could_say_anything_of(tmp_path: Path) -> None:
+    def some(context: ScoreContext) -> Any:
+        return np.where(context.inputs.dense[:, 0] > 0.0, np.nan, margin(context))
+
+    def make(log: Log, **options: Any) -> Engine:
+        engine = make_engine(log, **options)
+        engine.scores = QueryScores(some, 0)
+        return engine
+
+    log = SqliteLog(tmp_path / "log.db", clock=Clock(), owner=True)
+    with closing(log):
+        engine = make(log, budget=Budget(0.2))
+        events = gaussian_events(300)
+        for start in (0, 100, 200):
+            feed(log, events[start : start + 100])
+            settle(engine)
+            answer(log, truthful_replies(requests(log)[-10:]))
+        explain = Explainer(log, partial(make, budget=Budget(0.2)))
+        bad = [event["event_id"] for event in events[150:200] if event["features"]["x0"] > 0.0]
+        good = [event["event_id"] for event in events[150:200] if event["features"]["x0"] <= 0.0]
+        assert len(bad) > 5 < len(good)
+        for event_id in bad[:5]:
+            found = explain(event_id)
+            assert (found.equal, found.scored, found.score, found.refused) == (True, False, None, False)
+            assert found.chance == 0.0
+        assert all(explain(event_id).scored for event_id in good[:3])
 
 
 SENTENCES = [

@@ -19,13 +19,14 @@ from support.messages import gaussian_events, reply
 
 from stream_al.build import build_engine, make_scores
 from stream_al.decode import decode_event
+from stream_al.encode import EncodedInput
 from stream_al.errors import ConfigurationError
 from stream_al.log.memory import MemoryLog
 from stream_al.metrics import make_registry
 from stream_al.models.pool import Pool
 from stream_al.query.ledger import Budget
-from stream_al.query.policy import Decision
-from stream_al.query.score_context import ScoreContext
+from stream_al.query.policy import UNSCORED, Decision
+from stream_al.query.score_context import Distances, ScoreContext
 from stream_al.query.scores import SCORES, margin
 from stream_al.query_scores import QueryScores, try_score
 from stream_al.settings import make_settings
@@ -138,6 +139,53 @@ def test_where_a_score_fails_only_the_floor_asks() -> None:
     asked = [decision for decision in found if decision.asked]
     assert asked
     assert all(decision.floor for decision in asked)
+
+
+def fails_on_some(context: ScoreContext) -> Any:
+    """Raise wherever a row of a batch has a first column above 3."""
+    if (context.inputs.dense[: len(context.ids), 0] > 3.0).any():
+        raise ValueError("a row that cannot be scored")
+    return margin(context)
+
+
+@pytest.mark.parametrize("texts", [False, True])
+def test_an_event_that_cannot_be_scored_takes_no_other_with_it(texts: bool) -> None:
+    """Batches are cut anywhere, so whoever shares one with a bad event must not notice."""
+    _, engine = trained(budget=Budget(0.2))
+    learner, events = engine.learner, gaussian_events(EVENTS, seed=5)
+    bad = np.array([event["features"]["x0"] > 3.0 for event in events])
+    assert 10 < bad.sum() < EVENTS / 2
+    encoded = [
+        EncodedInput(event["features"], (), {i % 50: 2, 50 + i % 7: 1} if texts else None)
+        for i, event in enumerate(events)
+    ]
+    learner.columns.register(encoded[0])
+    found = {}
+    for cut in (1, 7, EVENTS):
+        scores = QueryScores(fails_on_some, 0)
+        said: list[int] = []
+        for i in range(0, EVENTS, cut):
+            ids = [event["event_id"] for event in events[i : i + cut]]
+            said += scores.alone(learner, learner.score(encoded[i : i + cut]), ids)
+        assert (scores.failures, scores.error) == (bad.sum(), "ValueError: a row that cannot be scored")
+        found[cut] = said
+    assert found[1] == found[7] == found[EVENTS]
+    assert [u == UNSCORED for u in found[1]] == bad.tolist()
+    assert len(set(found[1])) > 100
+
+
+def test_an_event_alone_is_as_new_as_in_its_batch() -> None:
+    _, engine = trained(budget=Budget(0.2))
+    encoded = [EncodedInput(event["features"]) for event in gaussian_events(9, seed=6)]
+    scored = engine.learner.score(encoded)
+    asked = Distances(np.linspace(0.0, 2.0, len(scored.probabilities)), 1.0)
+    context = ScoreContext(
+        scored.probabilities, [f"e{i}" for i in range(9)], scored.inputs, asked=lambda: asked
+    )
+    for i in range(9):
+        alone = context.alone(i)
+        assert alone.novelty()[0] == context.novelty()[i]
+        assert (alone.inputs.z[0] == context.inputs.z[i]).all()
 
 
 def test_rows_that_are_no_number_are_not_chosen() -> None:
