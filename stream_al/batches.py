@@ -8,7 +8,7 @@ candidate no more.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +31,8 @@ from stream_al.query_scores import Following
 from stream_al.work import Held, PartitionMemory, Work
 
 logger = logging.getLogger(__name__)
+READ = 500
+"""Events read at once where candidates are looked up."""
 F64 = NDArray[np.float64]
 
 
@@ -148,12 +150,12 @@ def read_again(
     if state.block is None:
         return {}, 0
     held = {}
-    for candidate in state.block.candidates:
-        for record in log.tail(EVENTS, partition, candidate.offset, 1):
-            with suppress(InvalidMessage):
-                found = understood(record)
-                if record.offset == candidate.offset and id_hash(found.event.event_id) == candidate.identity:
-                    held[candidate.offset] = found
+    identities = {candidate.offset: candidate.identity for candidate in state.block.candidates}
+    for record in _at(log, partition, sorted(identities)):
+        with suppress(InvalidMessage):
+            found = understood(record)
+            if id_hash(found.event.event_id) == identities[record.offset]:
+                held[record.offset] = found
     forgotten = len(state.block.candidates) - len(held)
     if forgotten:
         logger.warning(
@@ -227,3 +229,13 @@ class _Contents:
             if offset not in self._embedded:
                 self._embedded[offset] = self._novelty.embedding_of(self[offset].encoded)
         return np.array([self._embedded[offset] for offset in offsets])
+
+
+def _at(log: Log, partition: int, offsets: list[int]) -> Iterator[Record]:
+    """Yield the events that the log still holds at these ascending offsets; neighbours are read together."""
+    while offsets:
+        records = log.tail(EVENTS, partition, offsets[0], min(READ, offsets[-1] - offsets[0] + 1))
+        wanted = set(offsets)
+        yield from (record for record in records if record.offset in wanted)
+        end = records[-1].offset if records else offsets[-1]
+        offsets = [offset for offset in offsets if offset > end]
