@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.label_entrants import DELAYS, ENTRANTS, MODELS
 from benchmarks.label_streams import IMBALANCED, STREAMS
 from stream_al.comparison import paired_interval
+from stream_al.learner import FOLD
 
 Record = Mapping[str, Any]
 ROOT = Path(__file__).parents[1]
@@ -191,8 +192,9 @@ def as_text(records: Sequence[Record]) -> str:
 
 
 def _provenance(records: Sequence[Record]) -> str:
-    names = ["stream-al", "scikit-activeml", "river", "scikit-learn", "numpy"]
-    return f"{len(records)} runs; versions here: {', '.join(map(_version, names))}."
+    ours = f"{_version('stream-al')} (fold {FOLD})"  # the version alone names no model between two releases
+    names = ["scikit-activeml", "river", "scikit-learn", "numpy"]
+    return f"{len(records)} runs; versions here: {', '.join([ours, *map(_version, names)])}."
 
 
 def _version(name: str) -> str:
