@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_al.models.dual import align, fit_dual, refit_due
+from stream_al.models.dual import fit_dual, refit_due
 from stream_al.models.expert import Answer, Arrays, product
 from stream_al.models.relevance import relevance
 from stream_al.models.softmax import F32, widen, width
@@ -89,9 +89,8 @@ class KernelPair:
         labels, weights = memory.labels, memory.weights.astype(np.float32)
         members = (labels[:, None] == np.arange(self._classes)) * weights[:, None]
         stretch = np.sqrt(relevance(z, members))
+        said, fitted = self.logits(z), np.empty((2, n, width(self._classes)), dtype=np.float32)
         z *= stretch
-        waiting = np.zeros((2, self._new, width(self._classes)), dtype=np.float32)
-        start = align(np.concatenate([self._coefficients, waiting], axis=1), n)
         e = _gaussian(z)
         gram = np.empty_like(e)
         for i, scale in enumerate(SCALES):
@@ -100,10 +99,11 @@ class KernelPair:
                 np.square(e, out=e)
             np.multiply(e, np.float32(scale), out=gram)
             gram += np.float32(scale * BIAS)
-            fitted = fit_dual(gram, labels, weights, self._classes, start[i])
-            if fitted is not None:  # else the coefficients so far go on
-                start[i] = fitted
-        self._stretch, self._centres, self._coefficients, self._new = stretch, z, start, 0
+            found = fit_dual(gram, labels, weights, self._classes, said[i])
+            if found is None:  # what was fitted before goes on
+                return
+            fitted[i] = found
+        self._stretch, self._centres, self._coefficients, self._new = stretch, z, fitted, 0
         self._prepare()
 
     def dump(self) -> Arrays:

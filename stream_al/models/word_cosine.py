@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from stream_al.models.dual import align, fit_dual, refit_due
+from stream_al.models.dual import fit_dual, refit_due
 from stream_al.models.expert import Arrays
 from stream_al.models.memory import SIZE
 from stream_al.models.softmax import F32, F64, widen, width
@@ -67,15 +67,16 @@ class WordCosine:
             self._refit(n)
 
     def _refit(self, n: int) -> None:
-        waiting = np.zeros((self._new, width(self._classes)), dtype=np.float32)
-        start = align(np.concatenate([self._coefficients, waiting]), n)
         indptr, ids, values = self._rows()
         texts = csr_array((values, ids, indptr), shape=(n, len(self._table)))
         cosine = (texts @ texts.T).toarray().astype(np.float32)
         gram = np.float32(SCALE) * (cosine + np.float32(BIAS))
         weights = np.array(self._answer_weights, dtype=np.float32)
-        fitted = fit_dual(gram, np.array(self._labels), weights, self._classes, start)
-        self._coefficients = start if fitted is None else fitted
+        said = (table_product(texts, self._table) + self._constant).astype(np.float32)
+        fitted = fit_dual(gram, np.array(self._labels), weights, self._classes, said)
+        if fitted is None:  # what was fitted before goes on
+            return
+        self._coefficients = fitted
         scaled = SCALE * self._coefficients.astype(np.float64)
         self._table = table_product(texts.T, scaled)
         self._constant = BIAS * scaled.sum(0)
