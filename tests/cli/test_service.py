@@ -270,7 +270,10 @@ def test_stop_and_restart_lose_nothing(run: Run, tmp_path: Path) -> None:
     assert replayed["base"]["position"] > 0
 
 
-def test_a_kill_loses_nothing_and_doubles_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_kill_loses_nothing_and_doubles_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAM_AL__HTTP__PORT", "0")  # a service of one's own may hold the default one
     (tmp_path / "stream-al.toml").write_text(CONFIGURATION)
     for round_ in range(2):
         with serving(tmp_path) as served:

@@ -101,7 +101,12 @@ def test_explain_and_backlog_beside_a_transactional_service(bootstrap: list[str]
         assert backlog.ask(backlog.choose(PICKED).picked, wall_clock_ms()) == PICKED
         before = {p: (engine.policy.encode(s), engine._memory[p].novelty) for p, s in engine.states.items()}
         engine = build_engine(settings, log.restart())
-        wait_until(lambda: engine.tick().restored, PATIENCE_SECONDS, "the group once more")
+
+        def is_back() -> bool:
+            engine.tick()
+            return engine.states.keys() == before.keys()
+
+        wait_until(is_back, PATIENCE_SECONDS, "the group once more")
         for p, (state, novelty) in before.items():
             assert engine.policy.encode(engine.states[p]) == state
             assert list(engine._memory[p].novelty.requests) == list(novelty.requests)

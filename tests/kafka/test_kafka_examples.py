@@ -12,7 +12,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,12 @@ class World:
     prefix: str
     folder: Path
     url: str = ""
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, program: str, *arguments: object) -> subprocess.Popen[str]:
         """Start an example in the world's folder."""
         place = ["--bootstrap", ",".join(self.bootstrap), "--prefix", self.prefix]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, str(EXAMPLES / program), *place, *map(str, arguments)],
             cwd=self.folder,
             stdin=subprocess.PIPE,
@@ -53,6 +54,14 @@ class World:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
+
+    def stop(self) -> None:
+        """Kill what a test that failed has left running."""
+        for process in self.started:
+            with process:
+                process.kill()
 
     def run(self, program: str, *arguments: object, typed: str = "") -> Any:
         """Run an example to its end; return its last line, parsed."""
@@ -107,7 +116,11 @@ def world(bootstrap: list[str], prefix: str, tmp_path: Path) -> Iterator[World]:
             assert process.stdout is not None
             ready = process.stdout.readline()
             assert ready, (tmp_path / "serve.log").read_text()
-            yield World(bootstrap, prefix, tmp_path, json.loads(ready)["url"])
+            found = World(bootstrap, prefix, tmp_path, json.loads(ready)["url"])
+            try:
+                yield found
+            finally:
+                found.stop()
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=30) == 0
         finally:

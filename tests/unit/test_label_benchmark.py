@@ -370,12 +370,12 @@ def test_settings_stand_apart():
 
 def test_the_page_is_renewed_between_its_markers(tmp_path: Path):
     page, picture = tmp_path / "page.md", tmp_path / "images" / "a.png"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    page.write_text(f"before\n{BEGIN}\nof yesterday\n{END}\nafter\n")
     assert write_page(MADE, page, picture) == [page, picture]
     once = page.read_text()
     assert once.startswith("before\n")
     assert once.endswith("\nafter\n")
-    assert "old" not in once
+    assert "of yesterday" not in once
     assert "| `random` | 0.433 | +0.167 [-0.213, +0.546] | 2 of 3 |" in once
     assert picture.read_bytes().startswith(b"\x89PNG")
     write_page(MADE, page, picture)
