@@ -58,6 +58,10 @@ class QueryScores:
         self._follows: set[int] = set()
         self._sampled: tuple[int, Representatives | None] | None = None
 
+    def apart(self) -> QueryScores:
+        """Return the same rules with counters of their own."""
+        return QueryScores(self._score, self._seed, coverage=self._coverage)
+
     def __call__(self, learner: Learner, scored: Scored, ids: Sequence[str]) -> list[int] | Following:
         """Return u of scored events as 16-bit integers, ``UNSCORED`` where the score failed.
 

@@ -16,7 +16,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from stream_al.build import make_scores
 from stream_al.errors import InvalidMessage, LogError
 from stream_al.log.protocol import EVENTS, LABEL_REPLIES, PREDICTIONS, Log, Position, Record
 from stream_al.metrics import make_registry
@@ -72,7 +71,7 @@ class Api:
         self._open: OpenRequests | None = None
         self._turned = asyncio.Event()
         self._registry = make_registry(self._snapshot)
-        self._scoring = Scoring(board, make_scores(settings), settings.encoding())
+        self._scoring = Scoring(board, settings.encoding())
 
     def routes(self) -> list[Route]:
         """Return the table of paths."""

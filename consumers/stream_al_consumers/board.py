@@ -24,6 +24,7 @@ from stream_al.engine import Engine, Tick
 from stream_al.learner import OUTCOMES, Learner
 from stream_al.log.protocol import DEAD_LETTERS, LABEL_REPLIES, Log
 from stream_al.query.window import SCALE
+from stream_al.query_scores import QueryScores
 from stream_al.snapshot import Buckets, Snapshot
 
 BAD_WINDOW = 1_000
@@ -192,6 +193,11 @@ class Board:
     def learner(self) -> Learner:
         """The engine's learner; for errands only."""
         return self._engine.learner
+
+    @property
+    def scores(self) -> QueryScores:
+        """The engine's query scores; for errands only."""
+        return self._engine.scores
 
     @property
     def settled(self) -> bool:

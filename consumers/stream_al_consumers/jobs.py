@@ -120,16 +120,11 @@ def present(
         print_json(result)
         return
     if json is not None:
-        write_json(Path(json), result)
+        with open_for_writing(Path(json)) as file:
+            file.write(dumps(result, indent=2).encode())
     show(result)
     if plot is not None:
         out.print(f"picture: {plot}", markup=False)
-
-
-def write_json(path: Path, result: dict[str, Any]) -> None:
-    """Write the result, or say why it cannot be."""
-    with open_for_writing(path) as file:
-        file.write(dumps(result, indent=2).encode())
 
 
 def open_for_writing(path: Path) -> BinaryIO:

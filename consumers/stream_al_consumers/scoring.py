@@ -11,7 +11,6 @@ from stream_al.decode import DecodedEvent
 from stream_al.encode import EncodingOptions, encode
 from stream_al.outputs import DIGITS
 from stream_al.query.window import SCALE
-from stream_al.query_scores import QueryScores
 from stream_al_consumers.board import Board
 
 
@@ -21,16 +20,14 @@ class Scoring:
     Parameters
     ----------
     board : Board
-        Whose engine's learner is asked.
-    scores : QueryScores
-        For ``uncertainty``: the engine's rules, and counters of its own; what a score asks about novelty
-        is 1, since no partition holds these events.
+        Whose engine's learner and query score are asked; failures here do not count there, and what a
+        score asks about novelty is 1, since no partition holds these events.
     encoding : EncodingOptions
     """
 
-    def __init__(self, board: Board, scores: QueryScores, encoding: EncodingOptions) -> None:
+    def __init__(self, board: Board, encoding: EncodingOptions) -> None:
         self._learner = board.learner
-        self._scores = scores
+        self._scores = board.scores.apart()
         self._encoding = encoding
 
     def score(self, events: Sequence[DecodedEvent]) -> list[dict[str, Any]]:

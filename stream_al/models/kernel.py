@@ -85,6 +85,7 @@ class KernelPair:
         n = len(memory)
         if self._classes < 2 or not refit_due(n, self._new):
             return
+        self._new = 0
         z = answer.scaler.transform(memory.rows).astype(np.float32)
         labels, weights = memory.labels, memory.weights.astype(np.float32)
         members = (labels[:, None] == np.arange(self._classes)) * weights[:, None]
@@ -103,7 +104,7 @@ class KernelPair:
             if found is None:  # what was fitted before goes on
                 return
             fitted[i] = found
-        self._stretch, self._centres, self._coefficients, self._new = stretch, z, fitted, 0
+        self._stretch, self._centres, self._coefficients = stretch, z, fitted
         self._prepare()
 
     def dump(self) -> Arrays:

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from stream_al.models.dual import fit_dual, refit_due
 from stream_al.models.expert import Arrays
 from stream_al.models.memory import SIZE
-from stream_al.models.softmax import F32, F64, widen, width
+from stream_al.models.softmax import F64, widen, width
 from stream_al.models.words import WordRows, table_product
 
 SCALE = 60.0
@@ -41,13 +41,11 @@ class WordCosine:
         self._texts: deque[tuple[NDArray[np.int64], F64]] = deque(maxlen=SIZE)
         self._labels: deque[int] = deque(maxlen=SIZE)
         self._answer_weights: deque[float] = deque(maxlen=SIZE)
-        self._coefficients: F32 = np.zeros((0, width(classes)), dtype=np.float32)
         self._table = np.zeros((columns, width(classes)))
         self._constant = np.zeros(width(classes))
 
     def grow(self, classes: int) -> None:
-        """Add classes with zero coefficients."""
-        self._coefficients = widen(self._coefficients, self._classes, classes).astype(np.float32)
+        """Add classes of which nothing is said yet."""
         self._table = widen(self._table, self._classes, classes).astype(np.float64)
         self._constant = widen(self._constant, self._classes, classes).astype(np.float64)
         self._classes = classes
@@ -67,6 +65,7 @@ class WordCosine:
             self._refit(n)
 
     def _refit(self, n: int) -> None:
+        self._new = 0
         indptr, ids, values = self._rows()
         texts = csr_array((values, ids, indptr), shape=(n, len(self._table)))
         cosine = (texts @ texts.T).toarray().astype(np.float32)
@@ -76,11 +75,9 @@ class WordCosine:
         fitted = fit_dual(gram, np.array(self._labels), weights, self._classes, said)
         if fitted is None:  # what was fitted before goes on
             return
-        self._coefficients = fitted
-        scaled = SCALE * self._coefficients.astype(np.float64)
+        scaled = SCALE * fitted.astype(np.float64)
         self._table = table_product(texts.T, scaled)
         self._constant = BIAS * scaled.sum(0)
-        self._new = 0
 
     def _rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64], F64]:
         """Return the remembered texts as compressed rows: indptr, ids, values."""
@@ -101,7 +98,6 @@ class WordCosine:
             "values": values,
             "labels": np.array(self._labels, dtype=np.int64),
             "answer_weights": np.array(self._answer_weights, dtype=np.float64),
-            "coefficients": self._coefficients.copy(),
             "table": self._table.copy(),
             "constant": self._constant.copy(),
         }
@@ -110,7 +106,6 @@ class WordCosine:
         """Take over what :meth:`dump` returned."""
         self._classes = classes
         self._new = int(state["new"])
-        self._coefficients = state["coefficients"].copy()
         self._table, self._constant = state["table"].copy(), state["constant"].copy()
         cuts = state["indptr"][1:-1]
         texts = zip(np.split(state["ids"], cuts), np.split(state["values"], cuts), strict=True)

@@ -17,9 +17,10 @@ from support.engines import (
 )
 from support.messages import gaussian_events, reply
 
-from stream_al.build import build_engine, make_scores
+from stream_al.build import build_engine
 from stream_al.decode import decode_event
 from stream_al.encode import EncodedInput
+from stream_al.engine import Engine
 from stream_al.errors import ConfigurationError
 from stream_al.log.memory import MemoryLog
 from stream_al.metrics import make_registry
@@ -29,7 +30,7 @@ from stream_al.query.policy import UNSCORED, Decision
 from stream_al.query.score_context import Distances, ScoreContext
 from stream_al.query.scores import SCORES, margin
 from stream_al.query_scores import QueryScores, try_score
-from stream_al.settings import make_settings
+from stream_al.settings import Settings, make_settings
 from stream_al_consumers.board import Board
 from stream_al_consumers.scoring import Scoring
 from stream_al_consumers.status import status
@@ -201,6 +202,17 @@ def test_everything_is_asked_about_all_the_same_where_the_budget_says_so() -> No
     assert all(decision.asked for decision in found)
 
 
+def answered(settings: Settings) -> tuple[MemoryLog, Engine]:
+    """Return a log and an engine that has asked about all of eight events, with the answers."""
+    log = MemoryLog()
+    engine = build_engine(settings, log)
+    feed(log, [{"event_id": f"e{i}", "features": {"x": float(i % 2)}} for i in range(8)])
+    settle(engine)
+    for number, request in enumerate(requests(log)):
+        answer(log, [reply(request["ticket"], "ab"[number % 2])])
+    return log, engine
+
+
 def test_a_failure_is_in_the_status_and_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,12 +221,7 @@ def test_a_failure_is_in_the_status_and_stops_nothing(
     settings = make_settings(
         {"task": {"labels": ["a", "b"]}, "query": {"score": "mine:score", "budget": 1.0}}
     )
-    log = MemoryLog()
-    engine = build_engine(settings, log)
-    feed(log, [{"event_id": f"e{i}", "features": {"x": float(i % 2)}} for i in range(8)])
-    settle(engine)
-    for number, request in enumerate(requests(log)):
-        answer(log, [reply(request["ticket"], "ab"[number % 2])])
+    log, engine = answered(settings)
     feed(log, [{"event_id": f"f{i}", "features": {"x": float(i % 2)}} for i in range(8)])
     board = Board(engine, log)
     for _ in range(4):
@@ -236,14 +243,9 @@ def test_a_score_on_demand_follows_the_cold_start(cold_start: str, says: bool) -
     settings = make_settings(
         {"task": {"labels": ["a", "b"]}, "query": {"budget": 1.0, "cold_start": cold_start}}
     )
-    log = MemoryLog()
-    engine = build_engine(settings, log)
-    feed(log, [{"event_id": f"e{i}", "features": {"x": float(i % 2)}} for i in range(8)])
+    log, engine = answered(settings)
     settle(engine)
-    for number, request in enumerate(requests(log)):
-        answer(log, [reply(request["ticket"], "ab"[number % 2])])
-    settle(engine)
-    scoring = Scoring(Board(engine, log), make_scores(settings), settings.encoding())
+    scoring = Scoring(Board(engine, log), settings.encoding())
     event = decode_event(b'{"event_id": "new", "features": {"x": 1.0}}')
     (found,) = scoring.score([event])
     assert (found["uncertainty"] == 1.0) is says
