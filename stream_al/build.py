@@ -44,6 +44,7 @@ def build_learner(settings: Settings) -> Learner:
         column_limit=model.columns,
         scale_memory=model.scale_memory,
         encoding=settings.encoding(),
+        class_weight=model.class_weight,
     )
     office = TicketOffice(settings.events_topic(), settings.secrets())
     return Learner(make_model(model.name, len(task.labels), settings.seed), office, options)
@@ -170,13 +171,13 @@ def find_score(name: str) -> Score:
     module, _, attribute = name.partition(":")
     if module == "hybrid":
         return partial(hybrid, alpha=_share(name, attribute))
-    if attribute:
+    if attribute and not attribute[0].isdigit():
         try:
             found: Callable[..., object] = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise ConfigurationError(f"query.score {name!r} cannot be imported: {error}") from error
         return found  # type: ignore[return-value]  # the user's promise; check_score tells
-    raise ConfigurationError(f"query.score is {name!r}; {expected(name, SCORES)} or mypkg.mod:score")
+    raise ConfigurationError(f"query.score is {name!r}; {expected(module, SCORES)} or mypkg.mod:score")
 
 
 def _share(name: str, text: str) -> float:

@@ -298,6 +298,7 @@ def _figures(run: Run, settings: Settings) -> dict[str, Any]:
             "answered": run.answered,
             "learned": run.learned,
             "min_per_class": run.min_per_class,
+            "unscored": run.unscored,
             "share": run.asked * settings.query.overlap / run.events,
             "worst_excess": run.worst_excess,
             "unpaid_debt": run.unpaid_debt,

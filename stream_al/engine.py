@@ -212,11 +212,13 @@ class Engine:
         if work is None or not (work or self._rejected):
             return tick
         tick.model_version = self.learner.position
+        unscored = self.scores.failures  # what is not committed is scored again, and counted then
         outputs, drafts = self._decide(work, tick, clock)
         kept = cut(tick) if cut and len(work) == 1 else tick.events
         if kept < tick.events:
             work[0], self._held = work[0].cut_at(kept)
             tick.restart()
+            self.scores.failures = unscored
             outputs, drafts = self._decide(work, tick, clock)
         progress = {
             p: Progress(draft.next_offset, self.policy.encode(draft.state)) for p, draft in drafts.items()
@@ -228,6 +230,7 @@ class Engine:
             self.log.commit(batch, outputs, progress)
         except CommitLost:
             tick.lost = True
+            self.scores.failures = unscored
             self._held.clear()
             return tick
         clock.lap("commit")

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from stream_al.answers import Accuracy, AnswerBook
+from stream_al.class_weight import ClassWeight, class_weight
 from stream_al.columns import Columns
 from stream_al.decode import DecodedEvent, decode_reply
 from stream_al.encode import EncodedInput, EncodingOptions, encode, from_message
@@ -53,7 +53,7 @@ OUTCOMES = (
     "invalid",
 )
 """What can become of a reply. The last six are dead-lettered; ``late`` ones are learned as well."""
-FOLD = 3
+FOLD = 4
 """Number of this fold: raised when the same log gives another state, so that older bases are passed over."""
 RARE = 0.1
 SUM_TOLERANCE = 1e-6
@@ -84,6 +84,8 @@ class LearnerOptions:
         Hard age limit of a reply; older ones are expired.
     organic : bool
         Whether labels that nobody asked for teach the model, at most ``organic_cap`` a class.
+    class_weight : str
+        ``none``, ``sqrt`` or ``balanced``: how much more an answer of a rare class counts.
     """
 
     labels: tuple[str, ...] = ()
@@ -96,6 +98,7 @@ class LearnerOptions:
     column_limit: int = 1024
     scale_memory: float = 1e5
     encoding: EncodingOptions = field(default_factory=EncodingOptions)
+    class_weight: ClassWeight = "none"
 
 
 @dataclass(slots=True)
@@ -362,7 +365,7 @@ class Learner:
             self.scaler.observe(x.dense[0], 1.0)
         if self.model.fitted and self.learned_by_class[y]:  # of a class just met the model could say nothing
             self.recalibration.observe(self._probabilities(x)[0], y, propensity)
-        self.model.learn(x, y, weight)
+        self.model.learn(x, y, weight * class_weight(self.options.class_weight, self.learned_by_class, y))
         self.learned_by_class[y] += 1
         self._chain = blake2b(
             self._chain + orjson.dumps([encoded.to_message(), y, weight]), digest_size=16
@@ -550,7 +553,7 @@ def _ballot_id(ticket: Ticket, channel: str) -> bytes:
     The backlog's request for an event has the id of the stream's own, but no answer to it is one to the
     stream: each has its ballot.
     """
-    request = UUID(ticket.request_id).bytes
+    request = bytes.fromhex(ticket.request_id.replace("-", ""))
     return blake2b(b"backlog\0" + request, digest_size=16).digest() if channel == BACKLOG else request
 
 

@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from stream_al.class_weight import ClassWeight
 from stream_al.encode import EncodingOptions
 from stream_al.errors import ConfigurationError
 from stream_al.mapping import EventMap
@@ -79,6 +80,7 @@ class ModelSettings(Section):
     scale_memory: Annotated[float, Field(gt=1)] = 1e5
     word_bits: Annotated[int, Field(ge=8, le=22)] = EncodingOptions().bits
     character_ngrams: bool = True
+    class_weight: ClassWeight = "none"
 
 
 class LabelSettings(Section):

@@ -74,6 +74,7 @@ class Run:
     answered: int = 0
     learned: int = 0
     min_per_class: int = 0
+    unscored: int = 0
     spent_by_event: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
     asked_rows: list[int] = field(default_factory=list)
     unpaid_debt: float = 0.0
@@ -428,6 +429,7 @@ class Simulation:
         run.events = self.end - self.first
         run.learned = self.learner.outcomes["learned"]
         run.min_per_class = min(self.learner.learned_by_class, default=0)
+        run.unscored = self.engine.scores.failures
         accuracy = self.learner.accuracy()
         hajek, biased = accuracy.hajek, accuracy.labelled_only
         truth = None

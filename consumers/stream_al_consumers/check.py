@@ -86,7 +86,9 @@ def _model(settings: Settings) -> str:
     build_learner(settings)
     make_scores(settings)
     find_policy(query.policy)
-    return f"{settings.model.name}, policy {query.policy}, score {query.score}"
+    more = f", window {query.window}" if query.window else ""
+    more += f", cold start {query.cold_start}" if query.cold_start != "none" else ""
+    return f"{settings.model.name}, policy {query.policy}, score {query.score}{more}"
 
 
 def _state(settings: Settings) -> str:

@@ -24,7 +24,7 @@ def make_job(
     labels: str,
     positive: str | None,
     query: dict[str, Any],
-    model: str,
+    model: dict[str, Any],
     people: tuple[str, float, float],
     plan: tuple[int, float, int | None],
     baseline: bool,
@@ -41,7 +41,8 @@ def make_job(
     positive : str or None
     query : dict
         Settings of the query.
-    model : str
+    model : dict
+        Settings of the model.
     people : (delay, no_answer, noise)
     plan : (initial, holdout, tick)
     baseline : bool
@@ -57,7 +58,7 @@ def make_job(
         reading={**reading, **lists, "labels": declared or None},
         overrides={
             "query": query,
-            "model": {"name": model},
+            "model": model,
             "task": {"labels": declared, "open_labels": not declared, "positive": positive},
             "outputs": {"predictions": "none"},
         },

@@ -40,6 +40,10 @@ ColdStartOption = Annotated[
         "--cold-start", help="none, or coverage: at first what is farthest from all that was asked."
     ),
 ]
+ClassWeightOption = Annotated[
+    str,
+    typer.Option("--class-weight", help="none, sqrt, balanced: how much more a rare class's answers count."),
+]
 DelayOption = Annotated[
     str,
     typer.Option("--delay", help="none, fixed:N, lognormal:MEDIAN,SIGMA; in events, or 5m with --time."),

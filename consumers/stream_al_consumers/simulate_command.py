@@ -12,6 +12,7 @@ from stream_al_consumers.jobs import check_job, check_targets, make_job, open_fo
 from stream_al_consumers.options import (
     BudgetOption,
     CategoricalOption,
+    ClassWeightOption,
     ColdStartOption,
     CreditOption,
     DelayOption,
@@ -62,6 +63,7 @@ def simulate(
     ] = "margin",
     cold_start: ColdStartOption = "none",
     model: Annotated[str, typer.Option(help="pool, river:…, sklearn:…, refit:…, mypkg.mod:make")] = "pool",
+    class_weight: ClassWeightOption = "none",
     delay: DelayOption = "none",
     no_answer: NoAnswerOption = 0.2,
     noise: NoiseOption = 0.1,
@@ -90,7 +92,7 @@ def simulate(
             "window": window,
             "cold_start": cold_start,
         },
-        model=model,
+        model={"name": model, "class_weight": class_weight},
         people=(delay, no_answer, noise),
         plan=(initial, holdout, tick),
         baseline=not no_baseline,
@@ -199,6 +201,11 @@ def print_result(result: dict[str, Any]) -> None:
             "  over random at the same pace: " + _gain(efficiency["same_ledger"]["kappa"]), markup=False
         )
     out.print(f"budget: {labels['bound']}; worst excess {labels['worst_excess']:.2f} labels", markup=False)
+    if labels["unscored"]:
+        out.print(
+            f"the query score failed on {labels['unscored']:,.0f} events, which were not chosen",
+            markup=False,
+        )
 
 
 def _gain(gain: dict[str, Any]) -> str:

@@ -65,32 +65,35 @@ class GaussianBayes:
         classes (or class 0, of two) is taken off: single precision has less to carry.
         """
         counts, total = self._counts[:, :, None], self._counts.sum(1, keepdims=True)
-        known = np.maximum(counts, 1e-9)
-        mean = self._sums / known
-        spread = self._squares - counts * mean * mean
+        mean = self._sums / np.maximum(counts, 1e-9)
+        spread = self._squares - self._sums * mean
         np.maximum(spread, 0.0, out=spread)
         spread /= self._scale * self._scale
         mean[:, :, : len(self._origin)] += self._origin - self._mean[: len(self._origin)]
-        mean /= self._scale
-        mean *= counts / (counts + SHRINK)  # 0 for a class without answers
+        mean *= counts / (counts + SHRINK) / self._scale  # 0 for a class without answers
         pooled = (spread.sum(1, keepdims=True) + 1.0) / (total[:, :, None] + 1.0)
-        variance = (spread + PRIOR_ANSWERS * pooled) / (counts + PRIOR_ANSWERS)
+        pooled *= PRIOR_ANSWERS
+        variance = spread  # in place, here and below: this runs at every answer
+        variance += pooled
+        variance /= counts + PRIOR_ANSWERS
         variance += VARIANCE_FLOOR
-        linear = mean / variance
+        d = mean.shape[2]
+        both = np.empty((*mean.shape[:2], 2 * d))
+        linear, square = both[:, :, :d], both[:, :, d:]
+        np.divide(mean, variance, out=linear)
+        np.divide(-0.5, variance, out=square)
         mean *= linear
-        mean += np.log(variance)
+        mean += np.log(variance, out=variance)
         constant = np.log((self._counts + 1.0) / (total + len(self._seen))) - 0.5 * mean.sum(2)
         if not self._seen.all() and self._seen.any():
             constant[:, ~self._seen] = -np.inf  # never seen: ruled out here; other experts may differ
-        both = np.concatenate([linear, -0.5 / variance], axis=2)
         if len(self._seen) == 2:
             both = both[:, 1:] - both[:, :1]
             constant = constant[:, 1:] - constant[:, :1]
         else:
             both -= both.mean(1, keepdims=True)
         self._constant: F64 = constant
-        right = both.reshape(-1, both.shape[2]).T
-        self._right: F32 = np.ascontiguousarray(right, dtype=np.float32)
+        self._right: F32 = np.ascontiguousarray(both.reshape(-1, 2 * d).T, dtype=np.float32)
 
     def logits(self, z: F32) -> F64:
         """Return logits (size, m, width) of rows (m, d)."""
@@ -102,8 +105,10 @@ class GaussianBayes:
         """Forget a little, add one answer."""
         y, weight = answer.label, answer.weight
         self._mean, self._scale = answer.scaler.mean().copy(), answer.scaler.scale().copy()
-        self._origin = np.concatenate([self._origin, self._mean[len(self._origin) :]])
-        x = answer.z[0] * self._scale + (self._mean - self._origin)
+        if len(self._origin) < len(self._mean):
+            self._origin = np.concatenate([self._origin, self._mean[len(self._origin) :]])
+        x = answer.z[0] * self._scale
+        x += self._mean - self._origin
         self._counts *= self._decay
         self._sums *= self._decay[:, :, None]
         self._squares *= self._decay[:, :, None]

@@ -8,6 +8,8 @@ Institute of Statistical Mathematics 44, 1992.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
@@ -29,8 +31,31 @@ def refit_due(answers: int, new: int) -> bool:
     return new >= 1 + answers // REFIT_SHARE
 
 
-def fit_dual(gram: F32, labels: NDArray[np.int64], weights: F32, classes: int, logits: F32) -> F32 | None:
-    """Return coefficients after three steps from ``logits``, or None where the fit fails numerically.
+class Fit(NamedTuple):
+    """What a fit found.
+
+    Attributes
+    ----------
+    coefficients : (n, width(classes)) float32
+        ``gram @ coefficients`` are the logits. With two classes this is twice the dual variable of class 1,
+        since that of class 0 is its negative.
+    logits : (n, width(classes)) float32
+        What is said of the rows now.
+    """
+
+    coefficients: F32
+    logits: F32
+
+
+def fit_dual(
+    gram: F32,
+    labels: NDArray[np.int64],
+    weights: F32,
+    classes: int,
+    logits: F32,
+    room: F32 | None = None,
+) -> Fit | None:
+    """Return what three steps from ``logits`` lead to, or None where the fit fails numerically.
 
     A start in logits is what was learned before, whatever has happened to the rows since; coefficients
     would be worthless where rows have come and gone, since those of the wide kernel nearly cancel out.
@@ -46,26 +71,23 @@ def fit_dual(gram: F32, labels: NDArray[np.int64], weights: F32, classes: int, l
         At least 2.
     logits : (n, width(classes)) float32
         What is said of the rows so far; zeros where nothing is.
-
-    Returns
-    -------
-    (n, width(classes)) float32
-        ``gram @ result`` are the logits. With two classes this is twice the dual variable of class 1,
-        since that of class 0 is its negative.
+    room : (n, n) float32, optional
+        Written over; who fits often saves the time that new memory costs.
     """
-    bound = gram.copy()
+    bound = gram.copy() if room is None else room
+    np.copyto(bound, gram)
     bound.flat[:: len(labels) + 1] += 1.0 / (np.float32(0.25 if classes == 2 else 0.5) * weights)
     # symmetric, so its transpose is the same matrix in the order that LAPACK wants
-    factor, failed = lapack.spotrf(bound.T, lower=1, overwrite_a=1)
+    factor, failed = lapack.spotrf(bound.T, lower=1, clean=0, overwrite_a=1)
     if failed:
         return None
     steps = _steps_of_two if classes == 2 else _steps
     fitted = steps(gram, factor, labels, logits)
-    return fitted if np.isfinite(fitted).all() else None
+    return fitted if np.isfinite(fitted.coefficients).all() else None
 
 
-def _steps_of_two(gram: F32, factor: F32, labels: NDArray[np.int64], logits: F32) -> F32:
-    """Return the coefficients (n, 1) of the margin.
+def _steps_of_two(gram: F32, factor: F32, labels: NDArray[np.int64], logits: F32) -> Fit:
+    """Return a fit of the margin, in one column.
 
     ``p = (1 + tanh f) / 2`` for the logit 2f, so a right side ``f - 4 (p - y)`` is what stands below.
     """
@@ -78,11 +100,11 @@ def _steps_of_two(gram: F32, factor: F32, labels: NDArray[np.int64], logits: F32
         half = blas.strsv(factor, right, lower=1, overwrite_x=1)
         dual = blas.strsv(factor, half, lower=1, trans=1, overwrite_x=1)
         f = gram @ dual
-    return np.asarray(2 * dual[:, None])
+    return Fit(np.asarray(2 * dual[:, None]), np.asarray(2 * f[:, None], dtype=np.float32))
 
 
-def _steps(gram: F32, factor: F32, labels: NDArray[np.int64], logits: F32) -> F32:
-    """Return the coefficients (n, classes) of three classes or more."""
+def _steps(gram: F32, factor: F32, labels: NDArray[np.int64], logits: F32) -> Fit:
+    """Return a fit of three classes or more."""
     target = 2 * one_hot(labels, logits.shape[1]).astype(np.float32)
     f = logits
     for _ in range(STEPS):
@@ -90,4 +112,4 @@ def _steps(gram: F32, factor: F32, labels: NDArray[np.int64], logits: F32) -> F3
         proba *= 2 / proba.sum(1, keepdims=True)
         dual = np.ascontiguousarray(lapack.spotrs(factor, f - proba + target, lower=1)[0])
         f = gram @ dual
-    return dual
+    return Fit(dual, f)

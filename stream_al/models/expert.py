@@ -55,7 +55,7 @@ def product(rows: F32, right: Floats) -> F32:
     """
     if len(rows) % BLOCK == 0:
         return row_product(rows, right)
-    return np.asarray(rows @ right.astype(np.float32), dtype=np.float32)
+    return np.asarray(rows @ right.astype(np.float32, copy=False), dtype=np.float32)
 
 
 class DenseExperts(Protocol):

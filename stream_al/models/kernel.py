@@ -4,7 +4,8 @@
 
 ``e^4`` is the Gaussian of half the bandwidth, so both share one matrix of distances. Each column counts by
 its relevance r_j, measured anew at every refit (:mod:`stream_al.models.relevance`). Between two refits new
-answers wait: steps in between did not pay.
+answers wait: steps in between did not pay. A refit starts from what the last one said of the rows that
+are still remembered, and from what is said now of the new ones.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_al.models.dual import fit_dual, refit_due
+from stream_al.models.dual import Fit, fit_dual, refit_due
 from stream_al.models.expert import Answer, Arrays, product
+from stream_al.models.memory import SIZE
 from stream_al.models.relevance import relevance
 from stream_al.models.softmax import F32, widen, width
 
@@ -40,11 +42,15 @@ class KernelPair:
         self._stretch: F32 = np.ones(columns, dtype=np.float32)  # sqrt(r); the centres are stretched
         self._centres: F32 = np.zeros((0, columns), dtype=np.float32)
         self._coefficients: F32 = np.zeros((2, 0, width(classes)), dtype=np.float32)
+        self._fitted = np.zeros(0, dtype=np.int64)  # numbers of the answers that the last refit knew
+        self._said: F32 = np.zeros((2, 0, width(classes)), dtype=np.float32)  # of them
+        self._room = np.empty((3, SIZE * SIZE), dtype=np.float32)
         self._prepare()
 
     def grow(self, classes: int, columns: int) -> None:
         """Add classes with zero coefficients, and columns in which every centre lies at the mean."""
         self._coefficients = widen(self._coefficients, self._classes, classes).astype(np.float32)
+        self._said = widen(self._said, self._classes, classes).astype(np.float32)
         self._classes = classes
         new = columns - self._centres.shape[1]
         if new > 0:
@@ -85,26 +91,31 @@ class KernelPair:
         n = len(memory)
         if self._classes < 2 or not refit_due(n, self._new):
             return
-        self._new = 0
         z = answer.scaler.transform(memory.rows).astype(np.float32)
+        numbers = memory.numbers.copy()
+        told = self._said[:, np.isin(self._fitted, numbers)]
+        self._said = np.concatenate([told, self.logits(z[told.shape[1] :])], axis=1)
+        self._fitted, self._new = numbers, 0
         labels, weights = memory.labels, memory.weights.astype(np.float32)
         members = (labels[:, None] == np.arange(self._classes)) * weights[:, None]
         stretch = np.sqrt(relevance(z, members))
-        said, fitted = self.logits(z), np.empty((2, n, width(self._classes)), dtype=np.float32)
         z *= stretch
-        e = _gaussian(z)
-        gram = np.empty_like(e)
-        for i, scale in enumerate(SCALES):
-            if i:
+        e, gram, room = (block[: n * n].reshape(n, n) for block in self._room)
+        _gaussian(z, out=e)
+        fits: list[Fit] = []
+        for scale, said in zip(SCALES, self._said, strict=True):
+            if fits:
                 np.square(e, out=e)
                 np.square(e, out=e)
             np.multiply(e, np.float32(scale), out=gram)
             gram += np.float32(scale * BIAS)
-            found = fit_dual(gram, labels, weights, self._classes, said[i])
-            if found is None:  # what was fitted before goes on
+            fit = fit_dual(gram, labels, weights, self._classes, said, room)
+            if fit is None:  # what was fitted before goes on
                 return
-            fitted[i] = found
-        self._stretch, self._centres, self._coefficients = stretch, z, fitted
+            fits.append(fit)
+        self._stretch, self._centres = stretch, z
+        self._coefficients = np.array([fit.coefficients for fit in fits])
+        self._said = np.array([fit.logits for fit in fits])
         self._prepare()
 
     def dump(self) -> Arrays:
@@ -114,6 +125,8 @@ class KernelPair:
             "stretch": self._stretch.copy(),
             "centres": self._centres.copy(),
             "coefficients": self._coefficients.copy(),
+            "fitted": self._fitted.copy(),
+            "said": self._said.copy(),
         }
 
     def load(self, state: Mapping[str, NDArray[Any]], classes: int) -> None:
@@ -123,16 +136,16 @@ class KernelPair:
         self._stretch = state["stretch"].copy()
         self._centres = state["centres"].copy()
         self._coefficients = state["coefficients"].copy()
+        self._fitted, self._said = state["fitted"].copy(), state["said"].copy()
         self._prepare()
 
 
-def _gaussian(z: F32) -> F32:
-    """Return ``exp(-|z_i - z_j|^2 / 2d)`` (n, n)."""
+def _gaussian(z: F32, out: F32) -> None:
+    """Write ``exp(-|z_i - z_j|^2 / 2d)`` to ``out`` (n, n)."""
     z = z * np.float32(max(1, z.shape[1]) ** -0.5)
     half = (z * z).sum(1) * np.float32(0.5)
-    exponent = z @ z.T
-    exponent -= half[:, None]
-    exponent -= half
-    np.minimum(exponent, 0, out=exponent)
-    e: F32 = np.exp(exponent, out=exponent)
-    return e
+    np.matmul(z, z.T, out=out)
+    out -= half[:, None]
+    out -= half
+    np.minimum(out, 0, out=out)
+    np.exp(out, out=out)

@@ -67,7 +67,9 @@ class AdaGrad:
         gradient = features.T @ (residual(proba, labels, self._classes) * weights[:, None])
         self._energy *= self._keep
         self._energy += gradient * gradient
-        self._weights -= RATE * gradient / np.sqrt(np.maximum(self._energy, SMALLEST_ENERGY))
+        gradient *= RATE
+        gradient /= np.sqrt(np.maximum(self._energy, SMALLEST_ENERGY))
+        self._weights -= gradient
 
     def dump(self) -> Arrays:
         """Return the whole state."""

@@ -56,10 +56,8 @@ class FixedShare:
     def mix(self, members: F64) -> F64:
         """Return the mixture (m, classes) of the members (experts, m, classes).
 
-        Added up expert by expert: a product would let rows depend on the size of the batch.
+        A sum over the first axis adds expert by expert; a product would let rows depend on the batch's size.
         """
-        mixed = np.zeros(members.shape[1:])
-        for weight, proba in zip(self.weights.tolist(), members, strict=True):
-            mixed += weight * proba
+        mixed: F64 = (self.weights[:, None, None] * members).sum(0)
         mixed /= mixed.sum(-1, keepdims=True)
         return mixed

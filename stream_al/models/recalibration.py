@@ -13,6 +13,7 @@ the three. The query rule never sees recalibrated values.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,9 +54,9 @@ class Recalibration:
         self.slope = 1.0
         self.bias: F64 = np.zeros(0)
         self._judged = 0
-        self._logs: F64 = np.zeros((0, 0))
-        self._labels = np.zeros(0, dtype=np.int64)
-        self._weights: F64 = np.zeros(0)
+        self._logs: deque[F64] = deque(maxlen=SIZE)
+        self._labels: deque[int] = deque(maxlen=SIZE)
+        self._weights: deque[float] = deque(maxlen=SIZE)
 
     def observe(self, probabilities: F64, y: int, propensity: float) -> None:
         """Learn from one answer.
@@ -73,31 +74,37 @@ class Recalibration:
         more = len(logs) - len(self.bias)
         if more:
             self.bias = np.pad(self.bias, (0, more))
-            self._logs = np.pad(self._logs, ((0, 0), (0, more)), constant_values=np.log(SMALLEST))
-        self._logs = np.concatenate([self._logs[1 - SIZE :], logs[None]])
-        self._labels = np.append(self._labels[1 - SIZE :], y)
-        weight = min(1.0 / propensity, HEAVIEST) ** 0.5
-        self._weights = np.append(self._weights[1 - SIZE :], weight)
+            wider = [np.pad(row, (0, more), constant_values=np.log(SMALLEST)) for row in self._logs]
+            self._logs = deque(wider, maxlen=SIZE)
+        self._logs.append(logs)
+        self._labels.append(y)
+        self._weights.append(min(1.0 / propensity, HEAVIEST) ** 0.5)
         self._judged += 1
         if self._judged % EVERY == 0 and len(logs) > 1:
             self._fit()
 
     def _fit(self) -> None:
-        """Make diagonal Newton steps."""
-        x, n = self._logs, len(self._labels)
-        weights = self._weights / self._weights.mean() * 0.5 ** (np.arange(n - 1, -1, -1.0) / HALF_LIFE)
-        truth = self._labels[:, None] == np.arange(x.shape[1])
+        """Make diagonal Newton steps, one class a row: sums over the answers are along memory then."""
+        x = np.ascontiguousarray(np.array(self._logs).T)
+        k, n = x.shape
+        weights = np.array(self._weights)
+        weights *= 0.5 ** (np.arange(n - 1, -1, -1.0) / HALF_LIFE) / weights.mean()
+        truth = np.arange(k)[:, None] == np.array(self._labels)
         slope, bias = self.slope, self.bias
         for _ in range(STEPS):
-            proba = normalised_exp(slope * x + bias)
-            residual = (proba - truth) * weights[:, None]
-            mean = (proba * x).sum(1)
-            curvature = float((weights * ((proba * x * x).sum(1) - mean * mean)).sum()) + SLOPE_PRIOR
+            proba = slope * x + bias[:, None]
+            proba -= proba.max(0)
+            np.exp(proba, out=proba)
+            proba /= proba.sum(0)
+            residual = (proba - truth) * weights
+            weighted = proba * x
+            mean = weighted.sum(0)
+            curvature = float(((weighted * x).sum(0) - mean * mean) @ weights) + SLOPE_PRIOR
             gradient = float((residual * x).sum()) + SLOPE_PRIOR * (slope - 1.0)
             slope = min(STEEPEST, max(FLATTEST, slope - gradient / curvature))
             if n >= BIAS_FROM:
-                steepness = (weights[:, None] * proba * (1.0 - proba)).sum(0) + BIAS_PRIOR
-                bias = bias - (residual.sum(0) + BIAS_PRIOR * bias) / steepness
+                steepness = (proba * (1.0 - proba)) @ weights + BIAS_PRIOR
+                bias = bias - (residual.sum(1) + BIAS_PRIOR * bias) / steepness
                 bias = np.clip(bias - bias.mean(), -FARTHEST, FARTHEST)
         self.slope, self.bias = slope, bias
 
@@ -113,13 +120,15 @@ class Recalibration:
         return {
             "fit": np.array([self.slope, float(self._judged)]),
             "bias": self.bias,
-            "logs": self._logs,
-            "labels": self._labels,
-            "weights": self._weights,
+            "logs": np.array(self._logs).reshape(len(self._logs), len(self.bias)),
+            "labels": np.array(self._labels, dtype=np.int64),
+            "weights": np.array(self._weights, dtype=np.float64),
         }
 
     def load(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over what :meth:`dump` returned."""
         self.slope, self._judged = float(state["fit"][0]), int(state["fit"][1])
-        self.bias, self._logs = state["bias"].copy(), state["logs"].copy()
-        self._labels, self._weights = state["labels"].copy(), state["weights"].copy()
+        self.bias = state["bias"].copy()
+        self._logs = deque(state["logs"].copy(), maxlen=SIZE)
+        self._labels = deque(state["labels"].tolist(), maxlen=SIZE)
+        self._weights = deque(state["weights"].tolist(), maxlen=SIZE)

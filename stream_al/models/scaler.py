@@ -131,7 +131,8 @@ class Scaler:
 
     def scale(self) -> F64:
         """Return the standard deviations (d,); 1 where no spread was seen."""
-        return np.where(np.isfinite(self._divisor()), self._divisor(), 1.0)
+        divisor = self._divisor()
+        return np.where(np.isinf(divisor), 1.0, divisor)
 
     def _divisor(self) -> F64:
         """Return what deviations are divided by: infinity where no spread was seen, so that z is 0 there."""

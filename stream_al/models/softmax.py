@@ -37,14 +37,14 @@ def probabilities(logits: Floats, classes: int) -> F64:
     >>> probabilities(np.array([[0.0, 0.0, -np.inf]]), 3).tolist()
     [[0.5, 0.5, 0.0]]
     """
-    f = logits.astype(np.float64)
+    f = logits.astype(np.float64)  # a copy: what follows is written over it
     if classes < 2:
         return np.ones_like(f)
     if classes == 2:
         p = np.empty((*f.shape[:-1], 2))
-        np.clip(f[..., 0], -MARGIN, MARGIN, out=f[..., 0])
-        p[..., 1] = 1.0 / (1.0 + np.exp(-f[..., 0]))
-        p[..., 0] = 1.0 - p[..., 1]
+        margin = np.minimum(np.maximum(f[..., 0], -MARGIN), MARGIN)
+        np.divide(1.0, 1.0 + np.exp(-margin), out=p[..., 1])
+        np.subtract(1.0, p[..., 1], out=p[..., 0])
         return p
     return normalised_exp(f)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from scipy.sparse import csr_array
 
 from stream_al.models.dual import fit_dual, refit_due
 from stream_al.models.expert import Arrays
-from stream_al.models.memory import SIZE
+from stream_al.models.memory import SIZE, to_forget
 from stream_al.models.softmax import F64, widen, width
 from stream_al.models.words import WordRows, table_product
 
@@ -38,9 +37,9 @@ class WordCosine:
     def __init__(self, classes: int, columns: int) -> None:
         self._classes = classes
         self._new = 0
-        self._texts: deque[tuple[NDArray[np.int64], F64]] = deque(maxlen=SIZE)
-        self._labels: deque[int] = deque(maxlen=SIZE)
-        self._answer_weights: deque[float] = deque(maxlen=SIZE)
+        self._texts: list[tuple[NDArray[np.int64], F64]] = []
+        self._labels: list[int] = []
+        self._answer_weights: list[float] = []
         self._table = np.zeros((columns, width(classes)))
         self._constant = np.zeros(width(classes))
 
@@ -56,6 +55,10 @@ class WordCosine:
 
     def learn(self, text: WordRows, label: int, weight: float) -> None:
         """Remember one answer, and refit when enough are new."""
+        if len(self._labels) == SIZE:
+            oldest = to_forget(np.array(self._labels))
+            for remembered in (self._texts, self._labels, self._answer_weights):
+                del remembered[oldest]
         self._texts.append((text.damped.indices, text.damped.data))
         self._labels.append(label)
         self._answer_weights.append(weight)
@@ -75,7 +78,7 @@ class WordCosine:
         fitted = fit_dual(gram, np.array(self._labels), weights, self._classes, said)
         if fitted is None:  # what was fitted before goes on
             return
-        scaled = SCALE * fitted.astype(np.float64)
+        scaled = SCALE * fitted.coefficients.astype(np.float64)
         self._table = table_product(texts.T, scaled)
         self._constant = BIAS * scaled.sum(0)
 
@@ -109,6 +112,6 @@ class WordCosine:
         self._table, self._constant = state["table"].copy(), state["constant"].copy()
         cuts = state["indptr"][1:-1]
         texts = zip(np.split(state["ids"], cuts), np.split(state["values"], cuts), strict=True)
-        self._texts = deque(texts if len(state["labels"]) else (), maxlen=SIZE)
-        self._labels = deque(state["labels"].tolist(), maxlen=SIZE)
-        self._answer_weights = deque(state["answer_weights"].tolist(), maxlen=SIZE)
+        self._texts = list(texts) if len(state["labels"]) else []
+        self._labels = state["labels"].tolist()
+        self._answer_weights = state["answer_weights"].tolist()

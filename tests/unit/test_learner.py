@@ -206,6 +206,14 @@ def test_the_rarest_class_is_the_one_that_was_never_seen():
     assert (named.seeks_rare(), named.rare_class()) == (True, None)
 
 
+def test_answers_of_a_class_that_has_few_may_count_for_more():
+    """A ticket's own weight is kept, and the factor is that of the labels learned so far, from whomever."""
+    event = gaussian_events(1, seed=0)[0]
+    values = [answered(0), organic(event, "a"), answered(1, weight=2.0), answered(2, "b"), answered(3)]
+    assert folded(values).model.counts.tolist() == [5.0, 1.0, 0.0]
+    assert folded(values, class_weight="balanced").model.counts.tolist() == [4 + 5 / 8, 2.0, 0.0]
+
+
 def test_scores_are_uniform_until_something_is_learned():
     from stream_al.encode import EncodedInput
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream_al.conformance.model_task import SEED, blobs
 from stream_al.models.dual import fit_dual
+from stream_al.models.expert import Answer
+from stream_al.models.kernel import KernelPair
 from stream_al.models.memory import Memory
 from stream_al.models.mixture import FixedShare
 from stream_al.models.pool import Pool
+from stream_al.models.scaler import Scaler
 from stream_al.models.softmax import F32, probabilities, residual, widen, width
 from stream_al.models.words import WordRows
 
@@ -42,14 +49,19 @@ def test_the_dual_fit_reaches_the_optimum(classes: int) -> None:
     gram = (4 * np.exp(-0.5 * ((z[:, None] - z) ** 2).sum(2))).astype(np.float32)
     labels = rng.integers(0, classes, 40)
     weights = rng.uniform(0.3, 2.0, 40).astype(np.float32)
-    found = np.zeros((40, width(classes)), dtype=np.float32)
+    logits = np.zeros((40, width(classes)), dtype=np.float32)
+    room = np.full_like(gram, np.nan)
     for _ in range(40):
-        again = fit_dual(gram, labels, weights, classes, gram @ found)
-        assert again is not None
-        found = again
-    error = residual(probabilities(gram @ found, classes), labels, classes) * weights[:, None]
+        found = fit_dual(gram, labels, weights, classes, logits)
+        in_room = fit_dual(gram, labels, weights, classes, logits, room)
+        assert found is not None
+        assert in_room is not None
+        assert np.array_equal(found.coefficients, in_room.coefficients)
+        logits = found.logits
+    np.testing.assert_allclose(logits, gram @ found.coefficients, atol=2e-4)
+    error = residual(probabilities(logits, classes), labels, classes) * weights[:, None]
     gain = 2.0 if classes == 2 else 1.0
-    np.testing.assert_allclose(found, -gain * error, atol=2e-4)
+    np.testing.assert_allclose(found.coefficients, -gain * error, atol=2e-4)
 
 
 def test_a_refit_goes_on_from_what_was_said_whatever_has_become_of_the_rows() -> None:
@@ -65,8 +77,8 @@ def test_a_refit_goes_on_from_what_was_said_whatever_has_become_of_the_rows() ->
             weights = np.ones(40, dtype=np.float32)
             found = fit_dual(kernel[rows, rows], labels[rows], weights, 2, logits)
             assert found is not None
-            logits = kernel[rows, rows] @ found
-        return found
+            logits = found.logits
+        return found.coefficients
 
     old = fit(before, np.zeros((40, 1), dtype=np.float32), 40)
     said = kernel[after, before] @ old
@@ -94,6 +106,53 @@ def test_memory_is_the_last_answers_in_order() -> None:
         assert memory.labels.tolist() == [j % 3 for j in expected]
     memory.grow(2)
     assert np.isnan(memory.rows[:, 1]).all()
+
+
+@given(st.lists(st.sampled_from([0] * 12 + [1, 1, 2]), max_size=150))
+def test_a_class_with_few_answers_is_remembered_longer(labels: list[int]) -> None:
+    """A full memory forgets its oldest answer of a class that has more than a quarter of its even share."""
+    memory = Memory(size=20)
+    memory.grow(1)
+    expected: list[int] = []
+    for i, label in enumerate(labels):
+        if len(expected) == 20:
+            counts = Counter(labels[j] for j in expected)
+            share = 20 // (4 * len(counts))
+            expected.remove(next(j for j in expected if counts[labels[j]] > share))
+        memory.add(np.array([float(i)]), label, 1.0 + i)
+        expected.append(i)
+        if i % 40 == 39:
+            state, memory = memory.dump(), Memory(size=20)
+            memory.load(state)
+        assert memory.numbers.tolist() == expected
+        assert memory.rows[:, 0].tolist() == expected
+        assert memory.labels.tolist() == [labels[j] for j in expected]
+        assert memory.weights.tolist() == [1.0 + j for j in expected]
+
+
+def test_a_refit_knows_which_of_its_rows_are_new() -> None:
+    """Answers of the rare class stay, so rows are forgotten from within; the fit stays near its optimum."""
+    rng = np.random.default_rng(0)
+    scaler, memory = Scaler(), Memory()
+    scaler.grow(np.zeros(4, dtype=bool))
+    memory.grow(4)
+    kernel = KernelPair(2, 4)
+    for i in range(700):
+        x, label = rng.normal(size=4), int(rng.random() < (0.2 if i < 200 else 0.02))
+        x[0] += 2 * label
+        scaler.observe(x, 1.0)
+        memory.add(x, label, 1.0)
+        kernel.learn(Answer(scaler.transform(x[None]), label, 1.0, memory, scaler))
+        if kernel.dump()["new"] == 0:
+            state, labels = kernel.dump(), memory.labels.copy()
+    assert (np.diff(state["fitted"]) > 1).sum() > 10
+    fitted = KernelPair(2, 4)
+    fitted.load(state, 2)
+    rows = (state["centres"] / state["stretch"]).astype(np.float32)
+    np.testing.assert_allclose(fitted.logits(rows), state["said"], atol=0.01)
+    for i in range(2):
+        wanted = 2 * residual(probabilities(state["said"][i], 2), labels, 2)
+        np.testing.assert_allclose(state["coefficients"][i], -wanted, atol=0.02)
 
 
 def test_fixed_share_follows_a_change_of_the_best() -> None:

@@ -10,6 +10,8 @@ from support.tables import gaussian_table, people, settings
 from stream_al.annotators import Delay
 from stream_al.errors import DataError
 from stream_al.query.ledger import TOKEN
+from stream_al.query.score_context import ScoreContext
+from stream_al.query.scores import F64, SCORES, margin
 from stream_al.simulate import Plan, Run, Simulation
 from stream_al.table import assemble, coded
 from stream_al.virtual_time import due_row, due_rows
@@ -103,3 +105,20 @@ def test_an_answer_is_due_before_the_next_row_at_the_earliest(delay, unit, row):
     times = np.arange(20, dtype=np.int64) * 1_000
     assert due_row(times, 3, delay, unit) == row
     assert Delay(delay, unit=unit)("any") == delay
+
+
+def no_number_at_seven(context: ScoreContext) -> F64:
+    """Score an event by its margin, but not one whose number ends in 7."""
+    u = margin(context)
+    u[[i for i, event_id in enumerate(context.ids) if event_id.endswith("7")]] = np.nan
+    return u
+
+
+def test_an_event_that_the_score_fails_on_is_counted_once(monkeypatch):
+    """Answers at once cut the batches: what is behind a cut is scored again."""
+    monkeypatch.setitem(SCORES, "mine", no_number_at_seven)
+    table, initial = gaussian_table(), 20
+    atonce = people("none", no_answer=0.0, noise=0.0)
+    found = Simulation(table, settings(score="mine"), atonce, Plan(initial=initial))()
+    bad = [table.event(i)["event_id"].endswith("7") for i in range(initial, table.n)]
+    assert found.unscored == sum(bad) > 50
