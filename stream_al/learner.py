@@ -55,7 +55,8 @@ OUTCOMES = (
 """What can become of a reply. The last six are dead-lettered; ``late`` ones are learned as well."""
 FOLD = 4
 """Number of this fold: raised when the same log gives another state, so that older bases are passed over."""
-RARE = 0.1
+RARE = 0.3
+"""A class with less than this part of its even share of the answers is rare."""
 SUM_TOLERANCE = 1e-6
 """How far from 1 the probabilities of an event may add up; tickets and estimates rest on them."""
 DELAY_RATE = 0.05

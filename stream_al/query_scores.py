@@ -66,7 +66,7 @@ class QueryScores:
         """Return u of scored events as 16-bit integers, ``UNSCORED`` where the score failed.
 
         It is 1 while nothing was learned or a single class is known, and `risk` while a class is rare, be it
-        that nineteen answers all name the same one.
+        that five answers all name the same one.
         A score that looks at what a partition has asked gives no numbers but a way to them.
         """
         score = self._current(learner, scored)
