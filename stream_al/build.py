@@ -109,6 +109,8 @@ def make_policy(settings: Settings) -> RankedPolicy:
     fingerprint: tuple[object, ...] = (query.score, settings.model.name, settings.task.positive)
     if query.cold_start != "none":
         fingerprint = (*fingerprint, query.cold_start)
+    if settings.model.class_weight != "none":
+        fingerprint = (*fingerprint, settings.model.class_weight)
     make = find_policy(query.policy)
     if window is None:
         return make(settings.budget(), settings.seed, fingerprint)
@@ -171,7 +173,7 @@ def find_score(name: str) -> Score:
     module, _, attribute = name.partition(":")
     if module == "hybrid":
         return partial(hybrid, alpha=_share(name, attribute))
-    if attribute and not attribute[0].isdigit():
+    if module and attribute.isidentifier():
         try:
             found: Callable[..., object] = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:

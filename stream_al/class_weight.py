@@ -2,9 +2,10 @@
 
     w(y) = (n / (k n_y))^a,   cut to [0.1, 10],   a = 0 (none), 1/2 (sqrt), 1 (balanced)
 
-where n answers of k classes are learned, n_y of them of class y, the one at hand included. With a = 1 all
-classes weigh the same: G. King and L. Zeng, "Logistic regression in rare events data", Political Analysis 9,
-2001 (scikit-learn calls it "balanced").
+where n answers of k classes are learned, n_y of them of class y, the one at hand included. Where the counts
+stay in proportion and the cut does not bind, a = 1 gives all classes the same weight in sum: G. King and
+L. Zeng, "Logistic regression in rare events data", Political Analysis 9, 2001 (scikit-learn's "balanced").
+The factor is that of the moment: what was learned before is not weighed again.
 """
 
 from __future__ import annotations

@@ -212,7 +212,7 @@ class Engine:
         if work is None or not (work or self._rejected):
             return tick
         tick.model_version = self.learner.position
-        unscored = self.scores.failures  # what is not committed is scored again, and counted then
+        unscored = self.scores.failures
         outputs, drafts = self._decide(work, tick, clock)
         kept = cut(tick) if cut and len(work) == 1 else tick.events
         if kept < tick.events:
@@ -226,13 +226,15 @@ class Engine:
         clock.lap("encode out")
         if not progress:
             return tick
+        # what is not known to be committed is scored again, and counted then
+        counted, self.scores.failures = self.scores.failures, unscored
         try:
             self.log.commit(batch, outputs, progress)
         except CommitLost:
             tick.lost = True
-            self.scores.failures = unscored
             self._held.clear()
             return tick
+        self.scores.failures = counted
         clock.lap("commit")
         self._memory.update(drafts)
         if 0 in drafts:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from stream_al_consumers.jobs import check_job, check_targets, make_job, present
+from stream_al_consumers.jobs import check_job, check_targets, make_job, present, unscored
 from stream_al_consumers.options import (
     BudgetOption,
     CategoricalOption,
@@ -183,6 +183,12 @@ def _print(result: dict[str, Any]) -> None:
             f"learned labels differ by up to {labels['difference']}: the strategies are compared over their "
             f"first {labels['fewest']:,.0f},\nwhere each step of labels counts the same"
         )
+    for row in rows:
+        if row["labels"]["unscored"]:
+            out.print(
+                f"the score of {row['name']} failed on {unscored(row)}: only the floor asked there",
+                markup=False,
+            )
     out.print(f"budget: {labels['bound']}", markup=False)
     if seeds == 1:
         out.print("one seed shows no interval: try --seeds 5")

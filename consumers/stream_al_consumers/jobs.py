@@ -128,6 +128,15 @@ def present(
         out.print(f"picture: {plot}", markup=False)
 
 
+def unscored(figures: dict[str, Any]) -> str:
+    """Return on how many events the score failed, a mean over seeds.
+
+    >>> unscored({"labels": {"unscored": 1142.0}}), unscored({"labels": {"unscored": 1 / 3}})
+    ('1,142 events', '0.3 events')
+    """
+    return f"{figures['labels']['unscored']:,.1f}".removesuffix(".0") + " events"
+
+
 def open_for_writing(path: Path) -> BinaryIO:
     """Open a result's file, or say why that is not possible."""
     from stream_al.errors import DataError

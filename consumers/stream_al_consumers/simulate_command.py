@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream_al_consumers.jobs import check_job, check_targets, make_job, open_for_writing, present
+from stream_al_consumers.jobs import check_job, check_targets, make_job, open_for_writing, present, unscored
 from stream_al_consumers.options import (
     BudgetOption,
     CategoricalOption,
@@ -202,10 +202,7 @@ def print_result(result: dict[str, Any]) -> None:
         )
     out.print(f"budget: {labels['bound']}; worst excess {labels['worst_excess']:.2f} labels", markup=False)
     if labels["unscored"]:
-        out.print(
-            f"the query score failed on {labels['unscored']:,.0f} events, which were not chosen",
-            markup=False,
-        )
+        out.print(f"the query score failed on {unscored(result)}: only the floor asked there", markup=False)
 
 
 def _gain(gain: dict[str, Any]) -> str:

@@ -74,7 +74,7 @@ def fit_dual(
     room : (n, n) float32, optional
         Written over; who fits often saves the time that new memory costs.
     """
-    bound = gram.copy() if room is None else room
+    bound = np.empty_like(gram) if room is None else room
     np.copyto(bound, gram)
     bound.flat[:: len(labels) + 1] += 1.0 / (np.float32(0.25 if classes == 2 else 0.5) * weights)
     # symmetric, so its transpose is the same matrix in the order that LAPACK wants
@@ -83,7 +83,8 @@ def fit_dual(
         return None
     steps = _steps_of_two if classes == 2 else _steps
     fitted = steps(gram, factor, labels, logits)
-    return fitted if np.isfinite(fitted.coefficients).all() else None
+    finite = np.isfinite(fitted.coefficients).all() and np.isfinite(fitted.logits).all()
+    return fitted if finite else None
 
 
 def _steps_of_two(gram: F32, factor: F32, labels: NDArray[np.int64], logits: F32) -> Fit:

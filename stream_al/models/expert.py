@@ -30,7 +30,7 @@ class Answer:
     label : int
     weight : float
     memory : Memory
-        The last answers; this one is the newest of them.
+        The remembered answers; this one is the newest of them.
     scaler : Scaler
         The current scale.
     """

@@ -70,7 +70,7 @@ def fold(words: Words | None, rows: int) -> F64:
 
 
 class FlatMemory:
-    """The last answers as such a matrix, standardised by the scale of the moment.
+    """The remembered answers as such a matrix, standardised by the scale of the moment.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class FlatMemory:
         return np.concatenate([words, dense], axis=1)
 
     def dump(self) -> Arrays:
-        """Return the window as arrays."""
+        """Return what is remembered as arrays."""
         return {**self._dense.dump(), "words": self._words.dump()["rows"]}
 
     def load(self, state: State) -> None:

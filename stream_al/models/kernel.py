@@ -1,4 +1,4 @@
-"""Experts 1 and 2 of the pool: kernel logistic regression on the last answers, at two bandwidths.
+"""Experts 1 and 2 of the pool: kernel logistic regression on the remembered answers, at two bandwidths.
 
     k1(z, c) = 10 (e + 0.3),   k2(z, c) = 6 (e^4 + 0.3),   e = exp(-sum_j r_j (z_j - c_j)^2 / 2d)
 
@@ -110,7 +110,8 @@ class KernelPair:
             np.multiply(e, np.float32(scale), out=gram)
             gram += np.float32(scale * BIAS)
             fit = fit_dual(gram, labels, weights, self._classes, said, room)
-            if fit is None:  # what was fitted before goes on
+            if fit is None:  # what was fitted before goes on, and what it says is the next start
+                self._fitted, self._said = numbers[:0], self._said[:, :0]
                 return
             fits.append(fit)
         self._stretch, self._centres = stretch, z

@@ -1,4 +1,6 @@
-"""The last answers, in raw numbers, shared by the experts that look back.
+"""The remembered answers, in raw numbers, shared by the experts that look back.
+
+They are the last ones, and the last ones of every class, up to a quarter of its even share.
 
 Raw, because the scale moves: every refit standardises the memory by the scale of its own time.
 """
@@ -45,7 +47,7 @@ def to_forget(labels: NDArray[np.int64]) -> int:
 
 
 class Memory:
-    """The last answers: rows, labels, weights, and the number of each answer.
+    """The remembered answers: rows, labels, weights, and the number of each answer.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Any scikit-learn classifier, fitted anew on the last answers: ``refit:sklearn.svm.SVC?answers=500``."""
+"""Any scikit-learn classifier, fitted anew on remembered answers: ``refit:sklearn.svm.SVC?answers=500``."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 ``pool``                               the default: nine small experts
 ``river:PATH[?SETTINGS]``              a river classifier, or a function that makes one
 ``sklearn:PATH[?SETTINGS]``            a scikit-learn classifier with ``partial_fit``
-``refit:PATH[?SETTINGS]``              any scikit-learn classifier, fitted on the last 300 answers
+``refit:PATH[?SETTINGS]``              any scikit-learn classifier, fitted on 300 remembered answers
 ``committee:N:NAME``                   N copies of one of these by online bagging, as members of a committee
 ``package.module:make``                your own: ``make(classes, seed) -> OnlineModel``
 =====================================  ======================================================

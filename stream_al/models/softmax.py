@@ -37,7 +37,7 @@ def probabilities(logits: Floats, classes: int) -> F64:
     >>> probabilities(np.array([[0.0, 0.0, -np.inf]]), 3).tolist()
     [[0.5, 0.5, 0.0]]
     """
-    f = logits.astype(np.float64)  # a copy: what follows is written over it
+    f = logits.astype(np.float64)
     if classes < 2:
         return np.ones_like(f)
     if classes == 2:

@@ -1,4 +1,4 @@
-"""Word expert b: kernel logistic regression with the kernel 60 (cos + 0.1) on the last 300 answers."""
+"""Word expert b: kernel logistic regression with the kernel 60 (cos + 0.1) on 300 remembered answers."""
 
 from __future__ import annotations
 

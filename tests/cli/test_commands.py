@@ -370,3 +370,17 @@ def test_help_lists_exit_codes(run: Run) -> None:
     ran = run("--help")
     assert ran.code == 0
     assert "Exit codes" in ran.out
+
+
+def test_class_weights_reach_the_model_of_a_simulation(run: Run, points: Path) -> None:
+    """One class has a tenth of the answers, so weights move what is said of all."""
+    header, *rows = points.read_text().splitlines()
+    kept = [row for i, row in enumerate(rows) if row.endswith("left") or i % 10 == 0]
+    Path("rare.csv").write_text("\n".join([header, *kept]) + "\n")
+    common = ["rare.csv", "--label", "side", "--budget", "0.5", "--no-baseline", "--json", "-"]
+    losses = {
+        kind: run("simulate", *common, "--class-weight", kind).json["accuracy"]["log_loss"]
+        for kind in ("none", "sqrt", "balanced")
+    }
+    assert len(set(losses.values())) == 3
+    assert "class_weight" in run("simulate", *common, "--class-weight", "balance").err

@@ -90,13 +90,15 @@ def test_the_score_takes_over_after_ten_answers_a_class_and_fifty_at_most():
     assert not enough_answers([10, 10, 9])
 
 
-def test_a_changed_cold_start_restarts_the_windows():
+@pytest.mark.parametrize(
+    "changed", [{"query": {"cold_start": "coverage"}}, {"model": {"class_weight": "balanced"}}]
+)
+def test_what_moves_the_scores_restarts_the_windows(changed):
     from stream_al.build import build_engine
     from stream_al.log.memory import MemoryLog
 
-    policies = [
-        build_engine(make_settings({"query": {"cold_start": name}}), MemoryLog()).policy
-        for name in ("none", "coverage")
-    ]
+    engines = [build_engine(make_settings(settings), MemoryLog()) for settings in ({}, changed)]
+    assert engines[1].learner.options.class_weight == changed.get("model", {}).get("class_weight", "none")
+    policies = [engine.policy for engine in engines]
     assert policies[1].restarts(policies[0].encode(policies[0].initial()))
     assert not policies[0].restarts(policies[0].encode(policies[0].initial()))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import orjson
 import pytest
@@ -30,6 +31,8 @@ from stream_al.log.memory import MemoryLog
 from stream_al.log.protocol import DEAD_LETTERS, EVENTS, LABEL_REPLIES, Batch, Output, Progress, Record
 from stream_al.mapping import EventMap
 from stream_al.query.ledger import Budget
+from stream_al.query.score_context import ScoreContext
+from stream_al.query_scores import QueryScores
 from stream_al_schemas import LabelRequest, Prediction, Sample
 
 ALL = Budget(1.0, credit=0.0)
@@ -322,6 +325,27 @@ def test_nothing_is_adopted_until_the_log_has_taken_it(error):
     assert len(predictions(log)) == 200
     assert len({r["request_id"] for r in requests(log)}) == len(requests(log)) == engine.states[0].asked
     assert len(written(log, DEAD_LETTERS)) == 1
+
+
+@pytest.mark.parametrize("error", [CommitLost("lost"), LogError("the disk is full")])
+def test_an_event_that_the_score_failed_on_counts_when_it_is_committed(error):
+    def fails(context: ScoreContext) -> NoReturn:
+        raise ZeroDivisionError("by design")
+
+    log = LosingLog(clock=Clock())
+    engine = make_engine(log)
+    feed(log, gaussian_events(100))
+    settle(engine)
+    answer(log, truthful_replies(requests(log)))
+    settle(engine)
+    engine.scores = QueryScores(fails, 0)
+    feed(log, gaussian_events(40, seed=1))
+    log.fails = [error]
+    with suppress(LogError):
+        engine.tick()
+    assert engine.scores.failures == 0
+    settle(engine)
+    assert engine.scores.failures == 40
 
 
 def test_lost_commits_change_no_output():

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_al.conformance.model_task import SEED, blobs
+from stream_al.models import kernel, word_cosine
 from stream_al.models.dual import fit_dual
 from stream_al.models.expert import Answer
 from stream_al.models.kernel import KernelPair
@@ -153,6 +154,59 @@ def test_a_refit_knows_which_of_its_rows_are_new() -> None:
     for i in range(2):
         wanted = 2 * residual(probabilities(state["said"][i], 2), labels, 2)
         np.testing.assert_allclose(state["coefficients"][i], -wanted, atol=0.02)
+
+
+@pytest.mark.parametrize("classes", [(2, 3), (1, 2)])
+def test_a_class_that_appears_late_finds_what_was_said_of_the_others(classes: tuple[int, int]) -> None:
+    """The next refit starts from it: a margin becomes two columns of the same odds."""
+    old, new = classes
+    task = blobs(200, 4, 3)
+    model = Pool(old, SEED)
+    picked = task.labels < old
+    for i in np.flatnonzero(picked)[:60]:
+        model.learn(task.answer(i), int(task.labels[i]), 1.0)
+    before = model.dump()["kernel.said"]
+    model.grow(new)
+    after = model.dump()["kernel.said"]
+    assert after.shape == (2, before.shape[1], width(new))
+    if old == 2:
+        assert np.ptp(before) > 1.0
+        np.testing.assert_allclose(after[..., 1] - after[..., 0], before[..., 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_a_fit_that_fails_leaves_what_was_fitted(monkeypatch: pytest.MonkeyPatch, text: bool) -> None:
+    """The next one is as good as if nothing had happened, although it starts anew."""
+    task = blobs(400, 0 if text else 4, 2, text=text)
+    module = word_cosine if text else kernel
+    expert = "word_cosine.table" if text else "kernel.coefficients"
+    model, untroubled = Pool(2, SEED), Pool(2, SEED)
+    for each in (model, untroubled):
+        task.teach(each, 0, 100)
+    fitted = model.dump()[expert]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "fit_dual", lambda *arguments: None)
+        task.teach(model, 100, 150)
+    assert np.array_equal(model.dump()[expert], fitted)
+    task.teach(untroubled, 100, 150)
+    for each in (model, untroubled):
+        task.teach(each, 150, 200)
+    picked = np.arange(200, 399)
+    members = [each.members(task.batch(picked)) for each in (model, untroubled)]
+    place = 1 if text else slice(0, 2)
+    assert members[0] is not None
+    assert members[1] is not None
+    np.testing.assert_allclose(members[0][place, :199], members[1][place, :199], atol=0.05)
+
+
+def test_texts_of_a_rare_class_are_remembered_longer() -> None:
+    task = blobs(900, 0, 2, text=True)
+    order = np.concatenate([np.flatnonzero(task.labels == 1)[:20], np.flatnonzero(task.labels == 0)])
+    model = Pool(2, SEED)
+    for i in order:
+        model.learn(task.answer(i), int(task.labels[i]), 1.0)
+    remembered = model.dump()["word_cosine.labels"]
+    assert (len(remembered), remembered.sum()) == (300, 20)
 
 
 def test_fixed_share_follows_a_change_of_the_best() -> None:

@@ -73,6 +73,16 @@ def test_recalibrated_rows_are_probabilities_in_the_same_order_without_bias():
     assert (shown.max(axis=1) <= p.max(axis=1) + 1e-12).all()
 
 
+def test_the_memory_is_bounded_before_and_after_a_restart():
+    found = taught(n=SIZE)
+    again = Recalibration()
+    again.load(found.dump())
+    for each in (found, again):
+        each.observe(np.full(3, 1 / 3), 0, 1.0)
+        state = each.dump()
+        assert len(state["logs"]) == len(state["labels"]) == len(state["weights"]) == SIZE
+
+
 def test_a_certain_and_wrong_model_gives_no_infinity():
     found = Recalibration()
     for _ in range(2 * EVERY):
