@@ -93,7 +93,8 @@ class KernelPair:
             return
         z = answer.scaler.transform(memory.rows).astype(np.float32)
         numbers = memory.numbers.copy()
-        told = self._said[:, np.isin(self._fitted, numbers)]
+        places = np.minimum(np.searchsorted(numbers, self._fitted), n - 1)
+        told = self._said[:, numbers[places] == self._fitted]  # of those that are still remembered
         self._said = np.concatenate([told, self.logits(z[told.shape[1] :])], axis=1)
         self._fitted, self._new = numbers, 0
         labels, weights = memory.labels, memory.weights.astype(np.float32)

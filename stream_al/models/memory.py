@@ -43,7 +43,9 @@ def to_forget(labels: NDArray[np.int64]) -> int:
     """
     counts = np.bincount(labels)
     kept = len(labels) // (KEPT * np.count_nonzero(counts))
-    return int((counts[labels] > kept).argmax())
+    if counts[labels[0]] > kept:
+        return 0
+    return int((counts > kept)[labels].argmax())
 
 
 class Memory:
