@@ -45,6 +45,8 @@ overlap = 1
 [model]
 # Also "river:<dotted.path>", "sklearn:<dotted.path>" (partial_fit), "refit:<dotted.path>".
 name = "pool"
+# How much more an answer of a class that has few counts: "none", "sqrt", "balanced".
+{weight}
 
 {log}
 [http]
@@ -141,6 +143,7 @@ def configuration(table: Table, source: Path, label: str, budget: float, log: st
         name=json.dumps(_task_name(table.name)),
         labels=json.dumps(list(labels), ensure_ascii=False),
         positive=_positive(table),
+        weight=_class_weight(table),
         bound=terms.budget().bound(),
         budget=repr(budget),
         log=kept.rstrip("\n") + "\n",
@@ -153,14 +156,23 @@ def _task_name(name: str) -> str:
 
 def _positive(table: Table) -> str:
     """Return the lines about the class that matters: set when the rarest one is rare."""
-    counts = np.bincount(table.label_codes[table.label_codes >= 0], minlength=len(table.label_names))
-    present = np.flatnonzero(counts)
-    rarest = int(present[counts[present].argmin()])
-    share = counts[rarest] / counts.sum()
-    name = json.dumps(table.label_names[rarest], ensure_ascii=False)
+    name, share = _rarest(table)
     if share < RARE:
         return f"# The class to be found: {100 * share:.2g} % of the rows.\npositive = {name}"
     return f"# The class to be found, if one is rare and matters.\n# positive = {name}"
+
+
+def _class_weight(table: Table) -> str:
+    """Return the line about class weights: set where a class is rare, which is where they paid."""
+    return 'class_weight = "sqrt"' if _rarest(table)[1] < RARE else '# class_weight = "none"'
+
+
+def _rarest(table: Table) -> tuple[str, float]:
+    """Return the rarest label as a string of TOML, and its share of the rows."""
+    counts = np.bincount(table.label_codes[table.label_codes >= 0], minlength=len(table.label_names))
+    present = np.flatnonzero(counts)
+    rarest = int(present[counts[present].argmin()])
+    return json.dumps(table.label_names[rarest], ensure_ascii=False), float(counts[rarest] / counts.sum())
 
 
 def write_configuration(path: Path, text: str) -> Settings:

@@ -40,6 +40,7 @@ def test_init_writes_a_configuration_that_loads(run: Run, points: Path) -> None:
     settings = load_settings(Path("stream-al.toml"), serving=True)
     assert set(settings.task.labels) == {"left", "right"}
     assert settings.task.positive is None
+    assert settings.model.class_weight == "none"
     assert settings.query.budget == 0.02
     assert any("stream-al serve" in command for command in ran.json["next"])
 
@@ -50,7 +51,9 @@ def test_init_notices_a_rare_class_and_strange_names(run: Run, tmp_path: Path) -
     (tmp_path / "my täble.csv").write_text("a,y\n" + rows)
     ran = run("init", "--from", "my täble.csv", "--label", "y", "--json")
     assert ran.json["positive"] == 'Ünüsual "one"'
-    assert load_settings(Path("stream-al.toml")).task.name == "my-t-ble"
+    settings = load_settings(Path("stream-al.toml"))
+    assert settings.task.name == "my-t-ble"
+    assert settings.model.class_weight == "sqrt"
 
 
 def test_init_does_not_overwrite(run: Run, points: Path) -> None:
