@@ -67,8 +67,12 @@ def anchors(text: str) -> set[str]:
 
 
 def commands(text: str, program: str) -> Iterator[list[str]]:
-    """Yield the command lines of a program in the code blocks without a language, split as a shell does."""
+    """Yield the command lines of a program in the code blocks without a language, split as a shell does.
+
+    Of a pipe only the first command.
+    """
     for block in fences(text, ""):
         for line in block.replace("\\\n", " ").splitlines():
             if line.startswith(f"{program} "):
-                yield shlex.split(line, comments=True)
+                words = shlex.split(line, comments=True)
+                yield words[: words.index("|")] if "|" in words else words
