@@ -198,10 +198,15 @@ class Settings(BaseSettings):
     def _terms_hold(self) -> Settings:
         self.budget()
         q = self.query
-        if self.window() is not None and (q.policy != "ranked" or self.budget().asks_everything):
+        if self.window() is not None and q.policy != "ranked":
             raise ConfigurationError(
-                f"query.window is set beside query.policy {q.policy!r} and query.budget {q.budget:g}; it "
-                'needs "ranked" and a budget below query.overlap: leave one of them out'
+                f"query.window is set beside query.policy {q.policy!r}; "
+                'it needs "ranked": leave one of them out'
+            )
+        if self.window() is not None and self.budget().asks_everything:
+            raise ConfigurationError(
+                f"query.window is set beside query.budget {q.budget:g}, "
+                "which asks about everything at once: leave one of them out"
             )
         if len(set(self.task.labels)) < len(self.task.labels):
             raise ConfigurationError(f"task.labels names a label twice: {', '.join(self.task.labels)}")

@@ -88,7 +88,9 @@ def _model(settings: Settings) -> str:
     find_policy(query.policy)
     more = f", window {query.window}" if query.window else ""
     more += f", cold start {query.cold_start}" if query.cold_start != "none" else ""
-    return f"{settings.model.name}, policy {query.policy}, score {query.score}{more}"
+    positive = settings.task.positive
+    score = query.score if positive is None else f"risk in place of {query.score} ({positive} is to be found)"
+    return f"{settings.model.name}, policy {query.policy}, score {score}{more}"
 
 
 def _state(settings: Settings) -> str:

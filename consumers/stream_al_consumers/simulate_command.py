@@ -78,6 +78,7 @@ def simulate(
     """Run a labelled file through the engine, as a stream: what would these labels have bought?"""
     from stream_al.build import window_warning
     from stream_al.comparison import report
+    from stream_al.errors import ConfigurationError
 
     job = make_job(
         file,
@@ -98,8 +99,12 @@ def simulate(
         baseline=not no_baseline,
     )
     check_targets(plot, decisions, json)
+    if seeds is not None and seed:
+        raise ConfigurationError(f"--seed {seed} and --seeds {seeds} are both given; name one of them")
     if (wasted := window_warning(job.settings(seed))) is not None:
         say(f"warning: {wasted}")
+    if positive is not None and score != "risk":
+        say(f"note: {positive!r} is to be found, so the score is `risk` in place of {score!r}")
     pairs = run_job(job, [seed] if seeds is None else list(range(seeds)), decisions)
     result = report(pairs, job.settings(pairs[0].seed), job.people(pairs[0].seed))
     if plot is not None:
@@ -209,8 +214,9 @@ def _gain(gain: dict[str, Any]) -> str:
     """Return a gain with its interval, and what that means."""
     if gain["lower"] is None:
         return f"{gain['gain']:+.4f} (one seed: try --seeds 5)"
+    few = " (few seeds: try --seeds 5)" if gain["upper"] - gain["lower"] > 1.0 else ""
     reading = "" if gain["lower"] > 0 or gain["upper"] < 0 else ": no difference shown, it holds 0"
-    return f"{gain['gain']:+.4f}, 95 % interval {gain['lower']:+.4f} to {gain['upper']:+.4f}{reading}"
+    return f"{gain['gain']:+.4f}, 95 % interval {gain['lower']:+.4f} to {gain['upper']:+.4f}{reading}{few}"
 
 
 def _cell(tree: Any, form: str, path: tuple[str, ...]) -> str:

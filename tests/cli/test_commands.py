@@ -387,3 +387,19 @@ def test_class_weights_reach_the_model_of_a_simulation(run: Run, points: Path) -
     }
     assert len(set(losses.values())) == 3
     assert "class_weight" in run("simulate", *common, "--class-weight", "balance").err
+
+
+def test_a_simulation_says_which_score_and_which_seeds(run: Run, points: Path) -> None:
+    common = [points, "--label", "side", "--no-baseline"]
+    assert "`risk` in place of 'margin'" in run("simulate", *common, "--positive", "left").err
+    both = run("simulate", *common, "--seed", 7, "--seeds", 2)
+    assert (both.code, "--seed 7 and --seeds 2" in both.err) == (2, True)
+
+
+def test_check_says_which_score_looks_for_the_rare_class(run: Run, points: Path) -> None:
+    run("init", "--from", points, "--label", "side")
+    text = Path("stream-al.toml").read_text()
+    Path("stream-al.toml").write_text(
+        text.replace("[query]", 'positive = "left"\n\n[query]\nwindow = "5m"', 1)
+    )
+    assert "risk in place of margin (left is to be found), window 5m" in run("check").out

@@ -360,7 +360,7 @@ def test_a_window_that_is_none_is_an_error(value):
     ("query", "message"),
     [
         ({"policy": "random"}, 'needs "ranked"'),
-        ({"budget": 1.0}, "a budget below"),
+        ({"budget": 1.0}, "asks about everything at once"),
     ],
 )
 def test_what_does_not_go_with_a_window_is_named(query, message):
