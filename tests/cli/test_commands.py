@@ -387,3 +387,15 @@ def test_class_weights_reach_the_model_of_a_simulation(run: Run, points: Path) -
     }
     assert len(set(losses.values())) == 3
     assert "class_weight" in run("simulate", *common, "--class-weight", "balance").err
+
+
+def test_a_simulation_prints_what_is_known_of_the_positive_class(run: Run, points: Path) -> None:
+    common = ["simulate", str(points), "--label", "side", "--budget", "0.5", "--no-baseline"]
+    line = next(
+        line for line in run(*common, "--positive", "left").out.splitlines() if "estimated for" in line
+    )
+    assert line.startswith("estimated for 'left': precision ")
+    assert ", recall " in line
+    assert ", false positive " in line
+    assert line.count("(truth ") == 3
+    assert "estimated for" not in run(*common).out
