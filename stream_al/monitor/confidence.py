@@ -91,7 +91,8 @@ def gap_interval(difference: F64, weights: F64, z: float = Z95) -> tuple[float, 
     What is asked least is what the model is sure of, and no answer may have come from there. So, as for the
     accuracy, a pseudo-answer of half the largest weight is added: confidence 1 and right at the lower end,
     confidence 1 and wrong at the upper one. The rest is the normal interval of a weighted mean. Measured
-    coverage at 95 %, propensities from 0.005 to 1: 0.92 to 1, without the pseudo-answer 0.62 to 0.98.
+    coverage at 95 %, propensities from 0.005 to 1, in 45 settings (``benchmarks/bench_ratios.py``): 0.92 to
+    1; without the pseudo-answer 0.18 to 0.98, the less the fewer errors there are.
 
     Parameters
     ----------

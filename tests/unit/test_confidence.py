@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.bench_ratios import Stream
 from stream_al.monitor.confidence import BINS, confidence_kept, gap_interval
 from stream_al.monitor.estimate import hajek
 
@@ -82,37 +83,39 @@ def test_equal_weights_give_ten_bins_of_equal_size() -> None:
     assert found.brier == pytest.approx(np.square(confidence - right).mean())
 
 
+def test_a_level_of_confidence_goes_where_the_middle_of_its_weight_is() -> None:
+    confidence, right = np.array([0.5, 0.6, 0.7]), np.array([True, False, True])
+    found = confidence_kept(confidence, right, np.array([15.0, 4.0, 81.0]))  # middles: 7.5, 17 and 59.5 %
+    assert found is not None
+    assert found.error == pytest.approx(0.15 * 0.5 + 0.04 * 0.6 + 0.81 * 0.3)
+
+
 def test_without_answers_there_is_no_number() -> None:
     assert confidence_kept(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0)) is None
 
 
 @pytest.mark.parametrize(
-    ("temperature", "missed"),
-    [(1.0, 0.0), (1.0, 0.3), (2.0, 0.0), (0.4, 0.0)],
+    "stream",
+    [
+        Stream("ranked", 0.05, 0.4, 1.8),
+        Stream("ranked", 0.05, 0.4, 1.8, missed=0.3),
+        Stream("ranked", 0.05, 0.4, 1.8, temperature=2.0),
+        Stream("ranked", 0.05, 0.4, 1.8, temperature=0.4),
+    ],
     ids=["calibrated", "sure and wrong", "too sure", "too modest"],
 )
-def test_the_gaps_interval_covers_the_truth_and_that_of_labels_alone_does_not(
-    temperature: float, missed: float
-) -> None:
-    """Two classes, asked by uncertainty with propensities from 0.005 on, a fifth never answered."""
-    windows, n = 400, 10_000
+def test_the_gaps_interval_covers_the_truth_and_that_of_labels_alone_does_not(stream: Stream) -> None:
+    """Where confidence is right, or off by much the same everywhere, labels alone tell that, too."""
+    windows = 400
     rng = np.random.default_rng(5)
     held = alone = 0
     for _ in range(windows):
-        positive = rng.random(n) < 0.4
-        seen = positive & (rng.random(n) >= missed)
-        x = np.where(seen, 0.9, -0.9) + rng.normal(size=n)
-        probability = 1 / (1 + np.exp(-temperature * (np.log(2 / 3) + 1.8 * x)))
-        confidence = np.maximum(probability, 1 - probability)
-        rank = np.argsort(np.argsort(-confidence)) / n
-        chosen = np.minimum(1.0, 0.045 * 5 * rank**4)
-        propensity = 1 - 0.995 * (1 - chosen)
-        answered = rng.random(n) < 0.8 * propensity
-        difference = confidence - (positive == (probability > 0.5))
-        low, high = gap_interval(difference[answered], 1 / propensity[answered])
+        drawn = stream.window(rng)
+        difference = drawn.confidence - (drawn.positive == drawn.served)
+        asked = difference[drawn.answered]
+        low, high = gap_interval(asked, drawn.weights[drawn.answered])
         held += low <= difference.mean() <= high
-        asked = difference[answered]
         alone += abs(asked.mean() - difference.mean()) <= 1.96 * asked.std() / len(asked) ** 0.5
     assert 0.93 <= held / windows <= 0.995
-    if missed or temperature < 1.0:  # elsewhere confidence is off by as much where it is asked about
+    if stream.missed or stream.temperature < 1.0:
         assert alone / windows < 0.6

@@ -16,13 +16,13 @@ def settings(positive: str | None, budget: float = 0.3) -> Settings:
 
 
 def test_the_truth_is_that_of_all_events_of_the_window():
-    simulation = Simulation(gaussian_table(1_500), settings("class-1"), people("none", noise=0.0))
+    simulation = Simulation(gaussian_table(2_500), settings("class-1"), people("none", noise=0.0))
     run = simulation()
     found = simulation.learner.accuracy()
     assert found.first is not None
     assert found.last is not None
     window = slice(found.first.event_offset, found.last.event_offset + 1)
-    assert window.stop - window.start < run.events
+    assert window.start > 300
     code = simulation.table.label_names.index("class-1")
     truth, served = run.truth[window] == code, run.predicted[window] == code
     positive, kept = run.estimate["positive"], run.estimate["calibration"]

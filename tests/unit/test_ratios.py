@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.bench_ratios import Stream
 from stream_al.monitor.estimate import NOTHING, PSEUDO, wilson
 from stream_al.monitor.ratios import positive_ratios, share
 
@@ -99,59 +100,32 @@ def test_without_positives_there_is_no_number() -> None:
 
 
 def test_a_heavy_answer_elsewhere_in_the_window_makes_few_of_many() -> None:
-    """The class may be missing among what is hardly ever asked: its answers tell nothing of it."""
-    positive, weights = np.arange(300) < 100, np.where(np.arange(300) < 100, 1.0, 200.0)
-    assert share(positive[positive], weights[positive], 1.0).shown
-    recall = positive_ratios(positive, positive, weights).recall
-    assert recall.value == 1.0
-    assert not recall.shown
-    assert recall.lower < 0.5
+    """What is hardly ever asked may belong to the part as well: the light answers tell nothing of it."""
+    light = np.arange(300) < 100
+    weights = np.where(light, 1.0, 200.0)
+    assert share(light[light], weights[light], 1.0).shown
+    found = positive_ratios(light, light, weights)
+    for ratio in (found.precision, found.recall):
+        assert (ratio.value, ratio.answered) == (1.0, 100)
+        assert not ratio.shown
+        assert ratio.lower < 0.5
+    rest = positive_ratios(~light, ~light, weights).false_positive
+    assert (rest.value, rest.answered, rest.shown) == (0.0, 100, False)
+    assert rest.upper > 0.5
 
 
 # ---- coverage --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Stream:
-    """A stream of two classes, asked with known propensities, a fifth of the requests never answered."""
-
-    rate: float
-    positives: float
-    distance: float
-    missed: float  # of the positives, those that look like all others
-    asking: str
-
-    def window(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        n = round(400 / (0.8 * self.rate))
-        positive = rng.random(n) < self.positives
-        seen = positive & (rng.random(n) >= self.missed)
-        x = np.where(seen, 0.5, -0.5) * self.distance + rng.normal(size=n)
-        probability = 1 / (1 + np.exp(-(np.log(self.positives / (1 - self.positives)) + self.distance * x)))
-        propensity = 1 - (1 - 0.1 * self.rate) * (1 - self._chosen(probability))
-        answered = rng.random(n) < 0.8 * propensity
-        return positive, probability > 0.5, 1 / propensity, answered
-
-    def _chosen(self, probability: np.ndarray) -> np.ndarray:
-        unsure = 1 - np.abs(2 * probability - 1)
-        rank = np.argsort(np.argsort(unsure)) / len(unsure)
-        if self.asking == "graded":
-            score = 0.9 * unsure / unsure.mean() + 0.1
-        elif self.asking == "ranked":
-            score = (unsure + 1e-3) ** 2 * rank**4
-        else:  # "risk": where the positive class is likely
-            score = np.minimum(1.0, 2 * probability) ** 1.6
-        return np.minimum(1.0, 0.9 * self.rate * score / score.mean())
-
-
 @pytest.mark.parametrize(
     ("stream", "most"),
     [
-        (Stream(0.05, 0.5, 1.2, 0.0, "ranked"), 0.985),
-        (Stream(0.20, 0.4, 1.5, 0.0, "ranked"), 0.985),
-        (Stream(0.05, 0.1, 3.0, 0.2, "ranked"), 1.0),
-        (Stream(0.05, 0.4, 2.0, 0.0, "graded"), 0.995),
-        (Stream(0.05, 0.5, 1.2, 0.0, "risk"), 0.995),
-        (Stream(0.05, 0.1, 2.0, 0.3, "risk"), 1.0),
+        (Stream("ranked", 0.05, 0.5, 1.2), 0.985),
+        (Stream("ranked", 0.20, 0.4, 1.5), 0.985),
+        (Stream("graded", 0.05, 0.4, 2.0), 0.995),
+        (Stream("ranked", 0.05, 0.1, 3.0, missed=0.2), 1.0),
+        (Stream("risk", 0.05, 0.5, 1.2), 0.995),
+        (Stream("risk", 0.05, 0.1, 2.0, missed=0.3), 1.0),
     ],
     ids=lambda value: f"{value.asking}-{value.rate}-{value.positives}" if isinstance(value, Stream) else "",
 )
@@ -165,16 +139,15 @@ def test_intervals_cover_the_truth_and_those_of_labels_alone_do_not(stream: Stre
     rng = np.random.default_rng(11)
     held, plain = np.zeros(2), np.zeros(2)
     for _ in range(windows):
-        positive, served, weights, answered = stream.window(rng)
-        found = positive_ratios(positive[answered], served[answered], weights[answered])
-        for i, (ratio, hits, part) in enumerate(
-            ((found.precision, positive, served), (found.recall, served, positive))
-        ):
-            truth = hits[part].mean()
+        drawn = stream.window(rng)
+        asked = drawn.answered
+        found = positive_ratios(drawn.positive[asked], drawn.served[asked], drawn.weights[asked])
+        for i, (name, hits, part) in enumerate(islice(drawn.parts(), 2)):
+            truth, ratio = hits[part].mean(), found._asdict()[name]
             held[i] += ratio.lower <= truth <= ratio.upper
-            alone = hits[part & answered]
+            alone = hits[part & asked]
             low, high = wilson(alone.mean(), len(alone))
             plain[i] += low <= truth <= high
     assert (held / windows >= 0.93).all()
     assert (held / windows <= most).all()
-    assert plain.min() / windows < 0.10
+    assert plain.min() / windows < 0.15
