@@ -3,6 +3,7 @@
 python -m benchmarks.bench_engine    the engine against river's and scikit-activeml's loops
 python -m benchmarks.bench_pool      the default model: scoring and learning
 python -m benchmarks.bench_scores    what each score and each policy costs an event
+python -m benchmarks.bench_ratios    how often the intervals of precision, recall and the CBPE gap hold
 python -m benchmarks.labels          what the same labels buy, against the field (--quick: half an hour)
 python -m benchmarks.long_run        two million events on a bounded log (some minutes)
 python -m benchmarks.kill_serve      a hundred kill -9 under traffic (some minutes)

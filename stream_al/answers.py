@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from stream_al.monitor.confidence import Confidence, confidence_kept
 from stream_al.monitor.estimate import Bounds, Estimate, interval, labelled_only, worst_case
+from stream_al.monitor.ratios import PositiveRatios, positive_ratios
 from stream_al.ticket import BATCH, Ticket
 
 WINDOW = 400
@@ -27,6 +30,7 @@ class Answered(NamedTuple):
 
     ``weight`` is 0 for the choice of a block's end. An event that the floor asks about at once is not known
     to be one that the end would have chosen, so with any weight such events would count twice.
+    ``positive`` and ``served_positive`` tell whether the answer, and the served label, is the positive class.
     """
 
     asked_at: int
@@ -38,6 +42,9 @@ class Answered(NamedTuple):
     floor_blocked: int
     floor: bool
     event_offset: int
+    confidence: float
+    positive: bool
+    served_positive: bool
 
 
 class Accuracy(NamedTuple):
@@ -57,6 +64,10 @@ class Accuracy(NamedTuple):
         True where a floor coin could not ask in the window (no token, or paused): show no number.
     first, last : Answered or None
         The ends of the window: its first and last answer that has a weight.
+    confidence : Confidence or None
+        What the confidence shown is worth; None without answers.
+    positive : PositiveRatios or None
+        Precision, recall and false-positive rate; None where no class is named positive.
     """
 
     hajek: Estimate
@@ -66,12 +77,25 @@ class Accuracy(NamedTuple):
     withheld: bool
     first: Answered | None
     last: Answered | None
+    confidence: Confidence | None = None
+    positive: PositiveRatios | None = None
+
+    def shows(self, found: Estimate) -> bool:
+        """Return whether an estimate over this window may be shown: enough answers, nothing withheld."""
+        return found.shown and not self.withheld
 
 
 class AnswerBook:
-    """The last answered requests by ask order, and the last delays."""
+    """The last answered requests by ask order, and the last delays.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    positive : str or None
+        The class whose precision and recall are estimated.
+    """
+
+    def __init__(self, positive: str | None = None) -> None:
+        self._positive = positive
         self._book: list[Answered] = []
         self._delays: deque[int] = deque(maxlen=WINDOW)
 
@@ -92,6 +116,9 @@ class AnswerBook:
                 totals.floor_blocked,
                 ticket.channel == "floor",
                 ticket.offset,
+                ticket.confidence,
+                self._positive is not None and label == self._positive,
+                self._positive is not None and ticket.served == self._positive,
             ),
         )
         self._delays.append(delay_ms)
@@ -124,15 +151,24 @@ class AnswerBook:
             blocked += part[-1].floor_blocked - part[0].floor_blocked
             total_weight += part[-1].inverse_total - part[0].inverse_total + part[0].weight
         weighing = [a for a in window if a.weight]
+        judged, weight = losses[weights > 0.0], weights[weights > 0.0]
         return Accuracy(
-            interval(losses[weights > 0.0], weights[weights > 0.0]),
+            interval(judged, weight),
             labelled_only(losses),
             worst_case(losses, weights, total_weight),
             len(window) / asked if asked else 0.0,
             blocked > 0,
             weighing[0] if weighing else None,
             weighing[-1] if weighing else None,
+            confidence_kept(np.array([a.confidence for a in weighing]), judged == 0.0, weight),
+            self._ratios(weighing, weight),
         )
+
+    def _ratios(self, weighing: list[Answered], weight: NDArray[np.float64]) -> PositiveRatios | None:
+        if self._positive is None:
+            return None
+        positive = np.array([a.positive for a in weighing], dtype=bool)
+        return positive_ratios(positive, np.array([a.served_positive for a in weighing], dtype=bool), weight)
 
     def delay_quantile(self, share: float) -> float | None:
         """Return a quantile of the last delays in ms, None before the first."""

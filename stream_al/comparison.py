@@ -304,7 +304,7 @@ def _figures(run: Run, settings: Settings) -> dict[str, Any]:
             "unpaid_debt": run.unpaid_debt,
         },
         "accuracy": accuracy,
-        "estimate": {name: _number(value) for name, value in run.estimate.items()},
+        "estimate": _numbers(run.estimate),
         "effective_delay_events": {
             "p50": float(np.quantile(delays, 0.5)),
             "p95": float(np.quantile(delays, 0.95)),
@@ -360,6 +360,12 @@ def _combine(rows: Sequence[Any], how: Callable[[list[float]], float]) -> Any:
     if all(isinstance(n, int) for n in numbers) and len(set(numbers)) == 1 and how([1.0, 1.0]) == 1.0:
         return numbers[0]
     return how(numbers) if len(numbers) > 1 or how([1.0, 1.0]) == 1.0 else None
+
+
+def _numbers(tree: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _numbers(below) if isinstance(below, dict) else _number(below) for name, below in tree.items()
+    }
 
 
 def _number(value: float | None) -> float | None:

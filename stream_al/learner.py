@@ -53,7 +53,7 @@ OUTCOMES = (
     "invalid",
 )
 """What can become of a reply. The last six are dead-lettered; ``late`` ones are learned as well."""
-FOLD = 4
+FOLD = 5
 """Number of this fold: raised when the same log gives another state, so that older bases are passed over."""
 RARE = 0.3
 """A class with less than this part of its even share of the answers is rare."""
@@ -162,7 +162,7 @@ class Learner:
         self.scaler = Scaler(options.scale_memory)
         self.recalibration = Recalibration()
         self.ballots = BallotBox(options.accepted_for_ms)
-        self.book = AnswerBook()
+        self.book = AnswerBook(options.positive)
         self.partitions: dict[int, PartitionFeedback] = {}
         self.outcomes: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
         self.answers_by_class: list[int] = [0] * len(self.labels)

@@ -11,18 +11,21 @@ import heapq
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from stream_al.annotators import Annotators
+from stream_al.answers import Accuracy
 from stream_al.batches import Late
 from stream_al.build import build_engine
 from stream_al.decode import decode_event_fields
 from stream_al.encode import encode
 from stream_al.engine import Engine, Tick, sample_probability
 from stream_al.errors import DataError
+from stream_al.estimate_and_truth import Truth, estimate_and_truth
 from stream_al.log.memory import MemoryLog
 from stream_al.log.protocol import DEAD_LETTERS, EVENTS, LABEL_REPLIES, LABEL_REQUESTS, PREDICTIONS, Log
 from stream_al.monitor.accuracy import ConfusionMatrix
@@ -65,7 +68,8 @@ class Plan:
 class Run:
     """What one simulated run gave; arrays are over the scored events in order.
 
-    ``truth`` and ``predicted`` hold the same small integers for the same labels, -1 for none;
+    ``truth`` and ``predicted`` hold the same small integers for the same labels, -1 for none; ``confidence``
+    is the probability shown for the prediction, 0 where there was none;
     ``learned_by_event`` how many labels the model had learned when it predicted.
     """
 
@@ -85,6 +89,7 @@ class Run:
     calibration: Calibration = field(default_factory=Calibration)
     truth: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
     predicted: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    confidence: F64 = field(default_factory=lambda: np.zeros(0))
     learned_by_event: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
     positive_probability: F64 | None = None
     positive_truth: NDArray[np.bool_] | None = None
@@ -92,7 +97,7 @@ class Run:
     curve: list[CurvePoint] = field(default_factory=list)
     kappa_curve: list[dict[str, float]] = field(default_factory=list)
     holdout: list[tuple[int, float]] = field(default_factory=list)
-    estimate: dict[str, float | None] = field(default_factory=dict)
+    estimate: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)
@@ -163,7 +168,7 @@ class Simulation:
         self.run.correct, self.run.known = np.zeros(n, bool), np.zeros(n, bool)
         self.run.spent_by_event, self.run.learned_by_event = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self.run.truth = table.label_codes[self.first : self.end].astype(np.int64)
-        self.run.predicted = np.full(n, -1)
+        self.run.predicted, self.run.confidence = np.full(n, -1), np.zeros(n)
         self._codes = {label: code for code, label in enumerate(table.label_names)}
         if self._positive is not None:
             self.run.positive_probability = np.zeros(n)
@@ -319,6 +324,7 @@ class Simulation:
         codes = [self._codes.setdefault(label, len(self._codes)) for label in labels]
         self.run.predicted[start : start + n] = [-1 if c is None else codes[c] for c in said]
         if scored.fitted:
+            self.run.confidence[start : start + n] = scored.shown[:n].max(axis=1)
             columns = {label: column for column, label in enumerate(labels)}
             places = np.array([columns.get(t, -1) for t in truth if t is not None], dtype=np.int64)
             self.run.calibration.add(scored.shown[:n][known], places)
@@ -431,20 +437,7 @@ class Simulation:
         run.min_per_class = min(self.learner.learned_by_class, default=0)
         run.unscored = self.engine.scores.failures
         accuracy = self.learner.accuracy()
-        hajek, biased = accuracy.hajek, accuracy.labelled_only
-        truth = None
-        if accuracy.first is not None and accuracy.last is not None:
-            window = slice(accuracy.first.event_offset, accuracy.last.event_offset + 1)
-            right = run.correct[window][run.known[window]]
-            truth = float(right.mean()) if len(right) else None
-        run.estimate = {
-            "value": hajek.value,
-            "lower": hajek.lower,
-            "upper": hajek.upper,
-            "n_effective": hajek.n_effective,
-            "truth": truth,
-            "labelled_only": biased.value,
-        }
+        run.estimate = estimate_and_truth(accuracy, self._truth(accuracy))
         state = self.engine.states[0]
         run.unpaid_debt = state.ledger.debt / TOKEN
         run.worst_excess = self._worst_excess()
@@ -453,6 +446,20 @@ class Simulation:
         if self.end < self.table.n:
             self._deliver(before_row=self.table.n + max((r[0] for r in self._replies), default=0))
             self._evaluate_holdout()
+
+    def _truth(self, accuracy: Accuracy) -> Truth:
+        """Return what is true of all events from the first to the last request of the estimate's window."""
+        run, window = self.run, slice(0, 0)
+        if accuracy.first is not None and accuracy.last is not None:
+            window = slice(accuracy.first.event_offset, accuracy.last.event_offset + 1)
+        known = run.known[window]
+        positive = self._codes.get(self.settings.task.positive or "", -2)  # -1 is no label
+        return Truth(
+            run.correct[window][known],
+            run.confidence[window][known],
+            run.truth[window][known] == positive,
+            run.predicted[window][known] == positive,
+        )
 
     def _worst_excess(self) -> float:
         """Return the largest (spent - promised) over all prefixes, in labels: 0 or less keeps the promise."""

@@ -142,4 +142,4 @@ class Snapshot:
     @property
     def estimate_shown(self) -> bool:
         """Whether the accuracy estimate may be shown: enough answers, and nothing withheld."""
-        return self.accuracy is not None and self.accuracy.hajek.shown and not self.accuracy.withheld
+        return self.accuracy is not None and self.accuracy.shows(self.accuracy.hajek)

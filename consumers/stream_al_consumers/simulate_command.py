@@ -197,6 +197,8 @@ def print_result(result: dict[str, Any]) -> None:
                 f"  ({noise:.0%} of the answers are wrong by design: both fall by about as much)",
                 markup=False,
             )
+    if "positive" in estimate:
+        out.print(_positive_line(result["config"]["task"]["positive"], estimate["positive"]), markup=False)
     efficiency = result.get("efficiency")
     if efficiency:
         out.print(
@@ -208,6 +210,25 @@ def print_result(result: dict[str, Any]) -> None:
     out.print(f"budget: {labels['bound']}; worst excess {labels['worst_excess']:.2f} labels", markup=False)
     if labels["unscored"]:
         out.print(f"the query score failed on {unscored(result)}: only the floor asked there", markup=False)
+
+
+def _positive_line(label: str, ratios: dict[str, dict[str, float | None]]) -> str:
+    """Return precision, recall and false-positive rate with their intervals and truths, in one line."""
+    from stream_al.monitor.estimate import MIN_EFFECTIVE
+
+    found = []
+    for name, ratio in ratios.items():
+        value, lower, upper, n, truth = (
+            ratio[key] for key in ("value", "lower", "upper", "n_effective", "truth")
+        )
+        if value is None or n is None:
+            words = "no answers"
+        else:
+            words = f"{value:.3f} " if n >= MIN_EFFECTIVE else "too few answers, "
+            words += f"[{lower:.3f}, {upper:.3f}]"
+        words += "" if truth is None else f" (truth {truth:.3f})"
+        found.append(f"{name.replace('_', ' ')} {words}")
+    return f"estimated for {label!r}: " + ", ".join(found)
 
 
 def _gain(gain: dict[str, Any]) -> str:

@@ -7,12 +7,16 @@ import time
 from typing import Any
 
 from stream_al import __version__
+from stream_al.answers import Accuracy
+from stream_al.monitor.estimate import Estimate
 from stream_al.query.ledger import TOKEN
 from stream_al.settings import Settings
 from stream_al.snapshot import Snapshot
 
 STUCK_SECONDS = 10.0
 """A loop that has neither turned nor waited for its log for so long is not alive."""
+FEW = "not enough answers yet"
+WITHHELD = "a random ask found no token in the window, so the interval would not hold"
 
 
 def alive(snapshot: Snapshot) -> bool:
@@ -64,7 +68,7 @@ def status(snapshot: Snapshot, settings: Settings) -> dict[str, Any]:
         },
         "replies": {outcome: count for outcome, count in snapshot.outcomes.items() if count},
         "delay_seconds": {"p50": snapshot.delay_p50_seconds, "p95": snapshot.delay_p95_seconds},
-        "estimate": _estimate(snapshot),
+        "estimate": _estimate(snapshot, settings.task.positive),
         "dead_letters": snapshot.dead_letters,
         "lag": {
             "replies": snapshot.reply_lag,
@@ -87,11 +91,11 @@ def status(snapshot: Snapshot, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _estimate(snapshot: Snapshot) -> dict[str, Any]:
-    """Return the accuracy with its interval, or why no number is shown."""
+def _estimate(snapshot: Snapshot, positive: str | None) -> dict[str, Any]:
+    """Return the accuracy with its interval, or why no number is shown, and what else the answers say."""
     found = snapshot.accuracy
     if found is None or not found.hajek.answered:
-        return {"shown": False, "reason": "not enough answers yet", "answered": 0}
+        return {"shown": False, "reason": FEW, "answered": 0}
     shown = {
         "shown": snapshot.estimate_shown,
         "answered": found.hajek.answered,
@@ -99,13 +103,55 @@ def _estimate(snapshot: Snapshot) -> dict[str, Any]:
         "response_rate": round(found.response_rate, 4),
         "labelled_only": round(found.labelled_only.value, 4),
         "worst_case": {name: round(end, 4) for name, end in found.bounds._asdict().items()},
+        "positive": _positive(found, positive),
+        "calibration": _calibration(found),
     }
     if not found.hajek.shown:
-        return shown | {"reason": "not enough answers yet"}
+        return shown | {"reason": FEW}
     if found.withheld:
-        return shown | {"reason": "a random ask found no token in the window, so the interval would not hold"}
+        return shown | {"reason": WITHHELD}
     return shown | {
         "accuracy": round(found.hajek.value, 4),
         "lower": round(found.hajek.lower, 4),
         "upper": round(found.hajek.upper, 4),
+    }
+
+
+def _positive(found: Accuracy, label: str | None) -> dict[str, Any] | None:
+    """Return precision, recall and false-positive rate of the positive class; None where none is named."""
+    if found.positive is None:
+        return None
+    ratios = {name: _ratio(ratio, found) for name, ratio in found.positive._asdict().items()}
+    return {"label": label, **ratios}
+
+
+def _ratio(ratio: Estimate, found: Accuracy) -> dict[str, Any]:
+    """Return a ratio; where there are few answers the interval alone, since it says how few."""
+    shown: dict[str, Any] = {
+        "shown": found.shows(ratio),
+        "answered": ratio.answered,
+        "n_effective": round(ratio.n_effective, 1),
+    }
+    if found.withheld:
+        return shown | {"reason": WITHHELD}
+    if ratio.answered:
+        shown |= {"lower": round(ratio.lower, 4), "upper": round(ratio.upper, 4)}
+    return shown | ({"value": round(ratio.value, 4)} if ratio.shown else {"reason": FEW})
+
+
+def _calibration(found: Accuracy) -> dict[str, Any]:
+    """Return what confidence is worth, where the accuracy may be shown."""
+    if found.confidence is None or not found.shows(found.hajek):
+        return {"shown": False, "reason": WITHHELD if found.hajek.shown else FEW}
+    kept = found.confidence
+    return {
+        "shown": True,
+        "ece": round(kept.error, 4),
+        "brier": round(kept.brier, 4),
+        "cbpe": round(kept.cbpe, 4),
+        "gap": {
+            "value": round(kept.gap, 4),
+            "lower": round(kept.gap_lower, 4),
+            "upper": round(kept.gap_upper, 4),
+        },
     }

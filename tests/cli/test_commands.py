@@ -403,3 +403,15 @@ def test_check_says_which_score_looks_for_the_rare_class(run: Run, points: Path)
         text.replace("[query]", 'positive = "left"\n\n[query]\nwindow = "5m"', 1)
     )
     assert "risk in place of margin (left is to be found), window 5m" in run("check").out
+
+
+def test_a_simulation_prints_what_is_known_of_the_positive_class(run: Run, points: Path) -> None:
+    common = ["simulate", str(points), "--label", "side", "--budget", "0.5", "--no-baseline"]
+    line = next(
+        line for line in run(*common, "--positive", "left").out.splitlines() if "estimated for" in line
+    )
+    assert line.startswith("estimated for 'left': precision ")
+    assert ", recall " in line
+    assert ", false positive " in line
+    assert line.count("(truth ") == 3
+    assert "estimated for" not in run(*common).out

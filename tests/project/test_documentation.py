@@ -254,7 +254,7 @@ def test_every_field_of_the_result_stands_there(tmp_path):
     job = Job(
         source=str(file),
         reading={"label": "y"},
-        overrides={"task": {"open_labels": True}, "outputs": {"predictions": "none"}},
+        overrides={"task": {"open_labels": True, "positive": "yes"}, "outputs": {"predictions": "none"}},
         plan=Plan(holdout=0.2),
     )
     result = report([job.run(0), job.run(1)], job.settings(0), job.people(0))

@@ -12,14 +12,25 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream_al.answers import Accuracy
 from stream_al.metrics import FAMILIES, MAX_CLASSES, Family, make_registry
+from stream_al.monitor.confidence import confidence_kept
 from stream_al.monitor.estimate import Bounds, interval, labelled_only
+from stream_al.monitor.ratios import positive_ratios
 from stream_al.query.ledger import Budget, Ledger
 from stream_al.query.state import QueryState
 from stream_al.snapshot import SECONDS, Buckets, Snapshot
 
 LOSSES = np.array([0.0, 0.0, 0.0, 1.0] * 20)
+SPAM = np.arange(80) % 2 == 0
 ESTIMATED = Accuracy(
-    interval(LOSSES, np.ones(80)), labelled_only(LOSSES), Bounds(0.6, 0.9), 0.8, False, None, None
+    interval(LOSSES, np.ones(80)),
+    labelled_only(LOSSES),
+    Bounds(0.6, 0.9),
+    0.8,
+    False,
+    None,
+    None,
+    confidence_kept(np.full(80, 0.9), LOSSES == 0.0, np.ones(80)),
+    positive_ratios(SPAM, SPAM ^ (LOSSES == 1.0), np.ones(80)),
 )
 
 
@@ -85,6 +96,13 @@ def test_values_are_those_of_the_snapshot() -> None:
     assert found["stream_al_asking|chosen"] == 0
     assert found["stream_al_asking|floor"] == 1
     assert found["stream_al_estimated_accuracy_ratio"] == pytest.approx(0.75)
+    assert found["stream_al_estimated_recall_ratio"] == 1.0 > found["stream_al_estimated_recall_lower_ratio"]
+    assert found["stream_al_estimated_precision_ratio"] == pytest.approx(40 / 60)
+    assert found["stream_al_estimated_false_positive_ratio"] == pytest.approx(0.5)
+    assert found["stream_al_cbpe_gap_ratio"] == pytest.approx(0.15)
+    assert found["stream_al_cbpe_gap_lower_ratio"] < 0.15 < found["stream_al_cbpe_gap_upper_ratio"]
+    assert found["stream_al_cbpe_accuracy_ratio"] == pytest.approx(0.9)
+    assert found["stream_al_calibration_error_ratio"] == pytest.approx(0.15)
     assert found["stream_al_newest_event_timestamp_seconds|0"] == 1_700_000_000.5
     assert found["stream_al_open_label_requests"] == 7
     assert found["stream_al_ready"] == 1
@@ -108,6 +126,7 @@ def test_an_estimate_is_absent_unless_it_may_be_shown() -> None:
     ):
         found = exported(replace(full_snapshot(), accuracy=accuracy))
         assert not any(name.startswith("stream_al_estimated_accuracy") for name in found)
+        assert not any("cbpe" in name or "calibration" in name or "brier" in name for name in found)
 
 
 def test_many_classes_share_one_series() -> None:
