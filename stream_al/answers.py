@@ -99,31 +99,30 @@ class AnswerBook:
         self._book: list[Answered] = []
         self._delays: deque[int] = deque(maxlen=WINDOW)
 
-    def enter(self, ticket: Ticket, label: str, delay_ms: int) -> None:
+    def enter(self, ticket: Ticket, label: str, delay_ms: int) -> Answered:
         """Judge the served prediction of one request of the stream against the label that people gave."""
         assert ticket.propensity is not None  # noqa: S101 - the backlog's requests are not entered
         loss = 0.0 if ticket.served == label else 1.0
         totals = ticket.totals
-        insort(
-            self._book,
-            Answered(
-                ticket.asked_at,
-                ticket.partition,
-                totals.asked,
-                loss,
-                0.0 if ticket.channel == BATCH else 1.0 / ticket.propensity,
-                totals.inverse_propensity,
-                totals.floor_blocked,
-                ticket.channel == "floor",
-                ticket.offset,
-                ticket.confidence,
-                self._positive is not None and label == self._positive,
-                self._positive is not None and ticket.served == self._positive,
-            ),
+        answered = Answered(
+            ticket.asked_at,
+            ticket.partition,
+            totals.asked,
+            loss,
+            0.0 if ticket.channel == BATCH else 1.0 / ticket.propensity,
+            totals.inverse_propensity,
+            totals.floor_blocked,
+            ticket.channel == "floor",
+            ticket.offset,
+            ticket.confidence,
+            self._positive is not None and label == self._positive,
+            self._positive is not None and ticket.served == self._positive,
         )
+        insort(self._book, answered)
         self._delays.append(delay_ms)
         if len(self._book) > KEPT:
             del self._book[0]
+        return answered
 
     def window(self, now: int) -> list[Answered]:
         """Return the last 400 matured answers that have a weight, and those between, in ask order."""

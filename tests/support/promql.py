@@ -11,7 +11,8 @@ from typing import Any
 
 import promql_parser as promql
 
-from stream_al.metrics import FAMILIES, Family
+from stream_al.metrics import FAMILIES
+from stream_al.metrics.family import Family
 
 TARGET = frozenset({"job", "instance"})
 """Labels that every scraped series gets."""

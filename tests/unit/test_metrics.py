@@ -11,7 +11,9 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_al.answers import Accuracy
-from stream_al.metrics import FAMILIES, MAX_CLASSES, Family, make_registry
+from stream_al.metrics import FAMILIES, make_registry
+from stream_al.metrics.family import Family
+from stream_al.metrics.learning import MAX_CLASSES
 from stream_al.monitor.confidence import confidence_kept
 from stream_al.monitor.estimate import Bounds, interval, labelled_only
 from stream_al.monitor.ratios import positive_ratios
