@@ -26,6 +26,7 @@ from stream_al.models.inputs import Inputs
 from stream_al.models.protocol import OnlineModel
 from stream_al.models.recalibration import Recalibration
 from stream_al.models.scaler import Scaler
+from stream_al.monitor.alarm import ErrorAlarm
 from stream_al.query.policy import Feedback
 from stream_al.query.state import HOUR_MS, advanced
 from stream_al.ticket import BACKLOG, Ticket, TicketOffice
@@ -163,6 +164,7 @@ class Learner:
         self.recalibration = Recalibration()
         self.ballots = BallotBox(options.accepted_for_ms)
         self.book = AnswerBook(options.positive)
+        self.alarm = ErrorAlarm()
         self.partitions: dict[int, PartitionFeedback] = {}
         self.outcomes: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
         self.answers_by_class: list[int] = [0] * len(self.labels)
@@ -325,7 +327,9 @@ class Learner:
         delay = max(0, self.now - ticket.asked_at)
         backlog = ticket.channel == BACKLOG
         if not backlog:
-            self.book.enter(ticket, verdict.label, delay)
+            answered = self.book.enter(ticket, verdict.label, delay)
+            if answered.floor and ticket.served is not None:  # before the first label nothing was predicted
+                self.alarm.observe(answered.loss, self.now)
         if self.ballots.learned(_ballot_id(ticket, "chosen" if backlog else BACKLOG)):
             self.outcomes["surplus"] += 1  # asked by the stream and by hand: one event teaches one label
             return
@@ -502,6 +506,7 @@ class Learner:
         self.columns.load(facts["columns"])
         self.ballots.load(facts["ballots"])
         self.book.load(facts["book"])
+        self.alarm.load(facts["alarm"])
         self._chain = bytes.fromhex(facts["chain"])
         self._probes = [from_message(probe) for probe in facts["probes"]]
         self.recalibration.load(_part(arrays, "shown."))
@@ -526,6 +531,7 @@ class Learner:
             "columns": self.columns.dump(),
             "ballots": self.ballots.dump(),
             "book": self.book.dump(),
+            "alarm": self.alarm.dump(),
             "open": {request.hex(): self.office.issue(ticket) for request, ticket in self._open.items()},
             "chain": self._chain.hex(),
             "probes": [probe.to_message() for probe in self._probes],

@@ -243,6 +243,7 @@ class Board:
             "samples": learner.samples,
             "refused_columns": learner.columns.refused,
             "accuracy": learner.accuracy(),
+            "error_alarm": learner.alarm.state(),
             "chosen_asks": learner.chosen_asks,
             "floor_asks": learner.floor_asks,
             **{name: None if ms is None else ms / 1000 for name, ms in delays.items()},

@@ -8,6 +8,7 @@ from typing import Any
 
 from stream_al import __version__
 from stream_al.answers import Accuracy
+from stream_al.monitor.alarm import AlarmState
 from stream_al.monitor.estimate import Estimate
 from stream_al.query.ledger import TOKEN
 from stream_al.settings import Settings
@@ -69,6 +70,7 @@ def status(snapshot: Snapshot, settings: Settings) -> dict[str, Any]:
         "replies": {outcome: count for outcome, count in snapshot.outcomes.items() if count},
         "delay_seconds": {"p50": snapshot.delay_p50_seconds, "p95": snapshot.delay_p95_seconds},
         "estimate": _estimate(snapshot, settings.task.positive),
+        "error_alarm": _error_alarm(snapshot.error_alarm),
         "dead_letters": snapshot.dead_letters,
         "lag": {
             "replies": snapshot.reply_lag,
@@ -114,6 +116,16 @@ def _estimate(snapshot: Snapshot, positive: str | None) -> dict[str, Any]:
         "accuracy": round(found.hajek.value, 4),
         "lower": round(found.hajek.lower, 4),
         "upper": round(found.hajek.upper, 4),
+    }
+
+
+def _error_alarm(found: AlarmState) -> dict[str, Any]:
+    """Return how often the error has risen, when last, and how near the next alarm is."""
+    return {
+        "alarms": found.alarms,
+        "last_at": None if found.last_alarm_ms is None else found.last_alarm_ms / 1000,
+        "evidence": round(found.evidence, 4),
+        "reference_error": None if found.reference is None else round(found.reference, 4),
     }
 
 

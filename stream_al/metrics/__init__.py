@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from stream_al.metrics.alarm import ALARM
 from stream_al.metrics.asking import ASKING
 from stream_al.metrics.family import Family, Reading
 from stream_al.metrics.learning import LEARNING
@@ -20,7 +21,7 @@ from stream_al.metrics.quality import QUALITY
 from stream_al.metrics.serving import SERVING
 from stream_al.snapshot import SECONDS, BucketCounts, Snapshot
 
-FAMILIES: tuple[Family, ...] = SERVING + ASKING + LEARNING + QUALITY
+FAMILIES: tuple[Family, ...] = SERVING + ASKING + LEARNING + QUALITY + ALARM
 """Every metric that is exported."""
 
 
