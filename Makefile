@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo demo-kafka test test-fast lint chaos recovery bench bench-labels bench-kafka schemas clean
+.PHONY: help install demo demo-kafka test test-fast lint chaos recovery bench bench-labels bench-coverage bench-kafka schemas clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +50,10 @@ LABELS ?= --quick
 bench-labels: $(STAMP)  ## what the same labels buy, against the field's strategies; LABELS='--full --data FOLDER'
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.labels $(LABELS)
+
+DATA ?=
+bench-coverage: $(STAMP)  ## how often the accuracy's interval holds the truth; DATA=FOLDER adds the public streams
+	$(BIN)/python -m benchmarks.bench_coverage $(if $(DATA),--data $(DATA))
 
 bench-kafka: $(STAMP)  ## throughput on a real Kafka against bare loops of the same shape
 	$(BIN)/python -m benchmarks.bench_kafka
