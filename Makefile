@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 .PHONY: help install demo demo-kafka test test-fast lint chaos recovery bench bench-labels bench-coverage bench-kafka schemas clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("found Python %d.%d; stream-al needs 3.11 or newer: make PYTHON=python3.12 ..." % v[:2])'
