@@ -112,7 +112,7 @@ class ErrorAlarm:
     >>> for at in range(400):
     ...     alarm.observe(float(at % 10 == 0), at)
     >>> alarm.alarms, round(alarm.reference, 2)
-    (0, 0.18)
+    (0, 0.16)
     >>> for at in range(400, 600):
     ...     alarm.observe(float(at % 2), at)
     >>> alarm.alarms
