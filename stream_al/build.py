@@ -47,7 +47,8 @@ def build_learner(settings: Settings) -> Learner:
         class_weight=model.class_weight,
     )
     office = TicketOffice(settings.events_topic(), settings.secrets())
-    return Learner(make_model(model.name, len(task.labels), settings.seed), office, options)
+    made = [make_model(model.name, len(task.labels), settings.seed) for _ in range(1 + model.random_share)]
+    return Learner(made[0], office, options, random_share=made[1] if model.random_share else None)
 
 
 def build_engine(

@@ -37,6 +37,7 @@ def identity(learner: Learner, model_name: str, seed: int) -> str:
         learner.office.topic,
         learner.office.key_ids,
         model_name,
+        learner.random_share is not None,
         seed,
         __version__,
         *(version(library) for library in ("numpy", "scipy", "scikit-learn", "river")),

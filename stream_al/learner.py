@@ -29,7 +29,8 @@ from stream_al.models.scaler import Scaler
 from stream_al.monitor.alarm import ErrorAlarm
 from stream_al.query.policy import Feedback
 from stream_al.query.state import HOUR_MS, advanced
-from stream_al.ticket import BACKLOG, Ticket, TicketOffice
+from stream_al.random_share import RandomShare
+from stream_al.ticket import BACKLOG, BATCH, Ticket, TicketOffice
 from stream_al.votes import BallotBox, resolve, voter_hash
 from stream_al_schemas import Control, LabelReply, Sample
 
@@ -138,6 +139,8 @@ class Learner:
     office : TicketOffice
         Verifies tickets.
     options : LearnerOptions
+    random_share : OnlineModel, optional
+        Unfitted, of the same kind: learns random asks only, to be compared with.
     on_label : callable, optional
         Called with the ticket, the label and its weight when a request's votes have become a label.
     """
@@ -148,6 +151,7 @@ class Learner:
         office: TicketOffice,
         options: LearnerOptions,
         *,
+        random_share: OnlineModel | None = None,
         on_label: OnLabel | None = None,
     ) -> None:
         self.model = model
@@ -165,6 +169,7 @@ class Learner:
         self.ballots = BallotBox(options.accepted_for_ms)
         self.book = AnswerBook(options.positive)
         self.alarm = ErrorAlarm()
+        self.random_share = None if random_share is None else RandomShare(random_share)
         self.partitions: dict[int, PartitionFeedback] = {}
         self.outcomes: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
         self.answers_by_class: list[int] = [0] * len(self.labels)
@@ -177,7 +182,7 @@ class Learner:
         self._open: dict[bytes, Ticket] = {}
         self._chain = b""
         self._probes: list[EncodedInput] = []
-        self.model.grow(len(self.labels))
+        self._grow()
 
     # ---- the fold -----------------------------------------------------------------------------
 
@@ -270,6 +275,8 @@ class Learner:
         x = self.columns.inputs([encoded], self.scaler, pad=False)
         self.scaler.observe(x.dense[0], 1.0 / sample.q)
         self.model.observe(x, 1.0 / sample.q)
+        if self.random_share is not None:
+            self.random_share.model.observe(x, 1.0 / sample.q)
         self.samples += 1
         self.recent_samples = [*self.recent_samples[1 - RECENT_SAMPLES :], encoded]
 
@@ -341,7 +348,7 @@ class Learner:
         if self._on_label:
             self._on_label(ticket, verdict.label, verdict.weight)
         weight = ticket.weight * verdict.weight
-        self._learn(from_message(ticket.input), y, weight, ticket.propensity or 1.0)
+        self._learn(from_message(ticket.input), y, weight, ticket)
 
     def _organic(self, reply: LabelReply) -> None:
         if reply.label is None or reply.event is None:
@@ -361,16 +368,24 @@ class Learner:
         self.outcomes["organic"] += 1
         self._learn(encode(event, self.options.encoding), y, event.weight)
 
-    def _learn(self, encoded: EncodedInput, y: int, weight: float, propensity: float = 1.0) -> None:
-        """Learn one label: the only place where the model does."""
+    def _learn(self, encoded: EncodedInput, y: int, weight: float, ticket: Ticket | None = None) -> None:
+        """Learn one label: the only place where the model does. ``ticket`` is None where nobody asked."""
         self._register(encoded)
         x = self.columns.inputs([encoded], self.scaler, pad=False)
         if not self.samples:
             # a warm start: imported rows are all that is known of the scale until events flow
             self.scaler.observe(x.dense[0], 1.0)
+        propensity = 1.0 if ticket is None else ticket.propensity or 1.0
+        said = self._probabilities(x)[0]
         if self.model.fitted and self.learned_by_class[y]:  # of a class just met the model could say nothing
-            self.recalibration.observe(self._probabilities(x)[0], y, propensity)
-        self.model.learn(x, y, weight * class_weight(self.options.class_weight, self.learned_by_class, y))
+            self.recalibration.observe(said, y, propensity)
+        weight_of_class = class_weight(self.options.class_weight, self.learned_by_class, y)
+        if self.random_share is not None:
+            if ticket is not None and ticket.channel not in (BACKLOG, BATCH):
+                self.random_share.compare(x, y, said, 1.0 / propensity)
+            if ticket is None or ticket.channel == "floor":
+                self.random_share.learn(x, y, weight * weight_of_class)
+        self.model.learn(x, y, weight * weight_of_class)
         self.learned_by_class[y] += 1
         self._chain = blake2b(
             self._chain + orjson.dumps([encoded.to_message(), y, weight]), digest_size=16
@@ -401,8 +416,13 @@ class Learner:
             self.answers_by_class.append(0)
             self.learned_by_class.append(0)
             self.organic_by_class.append(0)
-            self.model.grow(len(self.labels))
+            self._grow()
         return self.labels.index(label)
+
+    def _grow(self) -> None:
+        self.model.grow(len(self.labels))
+        if self.random_share is not None:
+            self.random_share.model.grow(len(self.labels))
 
     # ---- what it is for -----------------------------------------------------------------------
 
@@ -511,8 +531,10 @@ class Learner:
         self._probes = [from_message(probe) for probe in facts["probes"]]
         self.recalibration.load(_part(arrays, "shown."))
         self.scaler.load(_part(arrays, "scaler."))
-        self.model.grow(len(self.labels))
+        self._grow()
         self.model.load(_part(arrays, "model."))
+        if self.random_share is not None:
+            self.random_share.load(facts["random_share"], _part(arrays, "random."))
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -532,6 +554,7 @@ class Learner:
             "ballots": self.ballots.dump(),
             "book": self.book.dump(),
             "alarm": self.alarm.dump(),
+            "random_share": None if self.random_share is None else {"labels": self.random_share.labels},
             "open": {request.hex(): self.office.issue(ticket) for request, ticket in self._open.items()},
             "chain": self._chain.hex(),
             "probes": [probe.to_message() for probe in self._probes],
@@ -545,6 +568,8 @@ class Learner:
         arrays = {f"shown.{name}": array for name, array in self.recalibration.dump().items()}
         arrays.update({f"scaler.{name}": array for name, array in self.scaler.dump().items()})
         arrays.update({f"model.{name}": array for name, array in model.items()})
+        if self.random_share is not None:
+            arrays.update({f"random.{name}": array for name, array in self.random_share.arrays().items()})
         return arrays
 
 

@@ -81,6 +81,7 @@ class ModelSettings(Section):
     word_bits: Annotated[int, Field(ge=8, le=22)] = EncodingOptions().bits
     character_ngrams: bool = True
     class_weight: ClassWeight = "none"
+    random_share: bool = False
 
 
 class LabelSettings(Section):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from stream_al.answers import Accuracy
 from stream_al.monitor.alarm import NO_ALARM, AlarmState
 from stream_al.query.state import QueryState
+from stream_al.random_share import Advantage
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Upper ends of the time buckets."""
@@ -71,6 +72,8 @@ class Snapshot:
     delay_p50_seconds, delay_p95_seconds : float or None
         Of the last answers.
     accuracy : Accuracy or None
+    advantage : Advantage or None
+        Over the model that learns random asks only; None without one.
     error_alarm : AlarmState
         Whether the error has risen.
     chosen_asks, floor_asks : bool
@@ -118,6 +121,7 @@ class Snapshot:
     delay_p50_seconds: float | None = None
     delay_p95_seconds: float | None = None
     accuracy: Accuracy | None = None
+    advantage: Advantage | None = None
     error_alarm: AlarmState = NO_ALARM
     chosen_asks: bool = True
     floor_asks: bool = True

@@ -243,6 +243,7 @@ class Board:
             "samples": learner.samples,
             "refused_columns": learner.columns.refused,
             "accuracy": learner.accuracy(),
+            "advantage": learner.random_share.advantage() if learner.random_share else None,
             "error_alarm": learner.alarm.state(),
             "chosen_asks": learner.chosen_asks,
             "floor_asks": learner.floor_asks,

@@ -11,6 +11,7 @@ from stream_al.answers import Accuracy
 from stream_al.monitor.alarm import AlarmState
 from stream_al.monitor.estimate import Estimate
 from stream_al.query.ledger import TOKEN
+from stream_al.random_share import Advantage
 from stream_al.settings import Settings
 from stream_al.snapshot import Snapshot
 
@@ -70,6 +71,7 @@ def status(snapshot: Snapshot, settings: Settings) -> dict[str, Any]:
         "replies": {outcome: count for outcome, count in snapshot.outcomes.items() if count},
         "delay_seconds": {"p50": snapshot.delay_p50_seconds, "p95": snapshot.delay_p95_seconds},
         "estimate": _estimate(snapshot, settings.task.positive),
+        "random_share": _random_share(snapshot.advantage),
         "error_alarm": _error_alarm(snapshot.error_alarm),
         "dead_letters": snapshot.dead_letters,
         "lag": {
@@ -116,6 +118,20 @@ def _estimate(snapshot: Snapshot, positive: str | None) -> dict[str, Any]:
         "accuracy": round(found.hajek.value, 4),
         "lower": round(found.hajek.lower, 4),
         "upper": round(found.hajek.upper, 4),
+    }
+
+
+def _random_share(found: Advantage | None) -> dict[str, Any] | None:
+    """Return what the model is better by than one that learns random asks only; None without such a one."""
+    if found is None:
+        return None
+    if not found.shown:
+        return {"shown": False, "labels": found.labels, "reason": FEW}
+    return {
+        "shown": True,
+        "labels": found.labels,
+        "accuracy": round(found.random.value, 4),
+        "advantage": {name: round(getattr(found, name), 4) for name in ("value", "lower", "upper")},
     }
 
 

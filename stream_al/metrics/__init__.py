@@ -18,10 +18,11 @@ from stream_al.metrics.asking import ASKING
 from stream_al.metrics.family import Family, Reading
 from stream_al.metrics.learning import LEARNING
 from stream_al.metrics.quality import QUALITY
+from stream_al.metrics.random_share import RANDOM_SHARE
 from stream_al.metrics.serving import SERVING
 from stream_al.snapshot import SECONDS, BucketCounts, Snapshot
 
-FAMILIES: tuple[Family, ...] = SERVING + ASKING + LEARNING + QUALITY + ALARM
+FAMILIES: tuple[Family, ...] = SERVING + ASKING + LEARNING + QUALITY + ALARM + RANDOM_SHARE
 """Every metric that is exported."""
 
 

@@ -21,6 +21,8 @@ CONFIGURATION = """\
 [task]
 labels = ["left", "right"]
 positive = "right"
+[model]
+random_share = true
 [query]
 budget = 1.0
 near_duplicates = false

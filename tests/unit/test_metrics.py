@@ -19,6 +19,7 @@ from stream_al.monitor.estimate import Bounds, interval, labelled_only
 from stream_al.monitor.ratios import positive_ratios
 from stream_al.query.ledger import Budget, Ledger
 from stream_al.query.state import QueryState
+from stream_al.random_share import Advantage
 from stream_al.snapshot import SECONDS, Buckets, Snapshot
 
 LOSSES = np.array([0.0, 0.0, 0.0, 1.0] * 20)
@@ -55,6 +56,7 @@ def full_snapshot() -> Snapshot:
         delay_p50_seconds=60.0,
         delay_p95_seconds=600.0,
         accuracy=ESTIMATED,
+        advantage=Advantage(12, interval(LOSSES, np.ones(80)), 0.1, 0.05, 0.15),
         open_requests=7,
         batch=times.counts(),
         commit=times.counts(),
